@@ -1,0 +1,38 @@
+"""Layers that several families use unchanged."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+SLOPE = 0.2  # of every leaky ReLU, as in DCGAN and everything after it
+
+
+def leaky(x: Tensor) -> Tensor:
+    """Leaky ReLU with the slope that all families share."""
+    return F.leaky_relu(x, SLOPE)
+
+
+def groups(channels: int) -> int:
+    """How many groups a GroupNorm over `channels` gets: 8 channels a group where they divide evenly, else one group.
+
+    GroupNorm rather than BatchNorm throughout: a picture must not depend on its neighbours in a batch, and there are
+    no running statistics that an averaged generator could get wrong.
+    """
+    return channels // 8 if channels % 8 == 0 else 1
+
+
+class FilmNorm(nn.Module):
+    """GroupNorm whose scale and shift are read from a condition vector (FiLM, https://arxiv.org/abs/1709.07871).
+
+    x (B, C, H, W), condition (B, D) → (B, C, H, W).
+    """
+
+    def __init__(self, channels: int, condition_dim: int) -> None:
+        super().__init__()
+        self.norm = nn.GroupNorm(groups(channels), channels, affine=False)
+        self.film = nn.Linear(condition_dim, channels * 2)
+        nn.init.zeros_(self.film.bias)
+
+    def forward(self, x: Tensor, condition: Tensor) -> Tensor:
+        scale, shift = self.film(condition)[:, :, None, None].chunk(2, dim=1)
+        return torch.addcmul(shift, self.norm(x), 1 + scale)

@@ -1,0 +1,19 @@
+"""Every GAN family, one line each. To add one: write its file here and its recipe in `training/recipes`."""
+
+from models.errors import UnknownFamilyError
+from models.families import conditional, dcgan, mlp
+from models.family import Family
+
+FAMILIES: dict[str, Family] = {
+    "mlp": mlp.FAMILY,
+    "dcgan": dcgan.FAMILY,
+    "conditional": conditional.FAMILY,
+}
+
+
+def family_named(name: str) -> Family:
+    """The family of that name. Raises `UnknownFamilyError`, which lists the names there are."""
+    try:
+        return FAMILIES[name]
+    except KeyError:
+        raise UnknownFamilyError(f"there is no family '{name}'; this build has: {', '.join(FAMILIES)}") from None

@@ -1,0 +1,90 @@
+"""`manifest.json`: what a zoo entry says about itself. Unknown keys are refused; so is a format from the future."""
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+from models.tasks import Task
+
+FORMAT_VERSION: Literal[1] = 1
+
+Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
+FileName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")]  # no folder: stays in the entry
+
+
+class Part(BaseModel):
+    """Base of everything in a manifest."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Output(Part):
+    """What the generator draws: float pictures in `range`, px."""
+
+    kind: Literal["image"] = "image"
+    channels: int = Field(ge=1, le=4)
+    height: int = Field(ge=1)
+    width: int = Field(ge=1)
+    range: tuple[float, float] = (-1.0, 1.0)
+
+
+class Weights(Part):
+    """The safetensors file beside the manifest."""
+
+    file: FileName = "weights.safetensors"
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    size_bytes: int = Field(ge=1)
+    dtype: Literal["float32"] = "float32"
+    parameters: int = Field(ge=1)
+
+
+class Data(Part):
+    """What the model was trained on."""
+
+    name: str
+    source: str
+    licence: str
+    items: int = Field(ge=1)
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")  # of the decoded training split: pixels, then labels
+
+
+class Training(Part):
+    """How the weights came to be: enough to make them again."""
+
+    config: dict[str, Any]  # the run's own config, as `python -m training run` takes it
+    images_seen: int = Field(ge=0)
+    seconds: float = Field(ge=0)  # wall clock, all sittings of the run together
+    hardware: str
+    torch: str
+    commit: str | None  # of the code that trained it, where it was trained from a git checkout
+
+
+class Metric(Part):
+    """One measured number, and what is needed to believe it."""
+
+    value: float
+    spread: float | None  # standard deviation over repetitions, where there were any
+    floor: float | None  # the same measurement of real pictures against real pictures
+    n: int = Field(ge=1)  # how many pictures it was measured on
+    protocol: str
+
+
+class Manifest(Part):
+    """A zoo entry, `zoo/<name>/<version>/manifest.json`."""
+
+    format_version: Literal[1] = FORMAT_VERSION
+    name: Name
+    version: int = Field(ge=1)
+    family: str
+    task: Task
+    hparams: dict[str, Any]
+    output: Output
+    labels: tuple[str, ...] = ()
+    weights: Weights
+    created: datetime
+    licence: str  # of the weights
+    owned_by: str = "ganymede"
+    data: Data
+    training: Training
+    metrics: dict[str, Metric] = {}
