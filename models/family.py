@@ -35,3 +35,8 @@ class Family:
     generator: Callable[[Any], nn.Module]
     discriminator: Callable[[Any], nn.Module]
     paper: str
+
+    @property
+    def conditional(self) -> bool:
+        """Whether its generator takes class weights beside the latent."""
+        return self.task == Task.CONDITIONAL

@@ -1,0 +1,155 @@
+"""A run's configuration: a typed TOML file plus `key=value` overrides. Unknown keys are refused with the nearest valid one."""
+
+import difflib
+import tomllib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from models.manifest import Name
+from training.data import DataConfig
+
+SHIPPED_CONFIGS = Path(__file__).parent / "configs"
+
+
+class ConfigError(Exception):
+    """A configuration that can't be used. The message says where and what would be right."""
+
+
+class Section(BaseModel):
+    """Base of every table of a config."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class LossConfig(Section):
+    """What the two networks minimise."""
+
+    adversarial: Literal["minimax", "non-saturating", "hinge", "least-squares", "relativistic"] = "relativistic"
+    r1: float = Field(0.1, ge=0)  # γ of the gradient penalty on real pictures
+    r2: float = Field(0.1, ge=0)  # γ of the gradient penalty on generated pictures
+    penalty_every: int = Field(4, ge=1)  # steps; lazy regularisation: the weight is multiplied by as much
+    spectral_norm: bool = False  # on the discriminator
+
+
+class OptimizerConfig(Section):
+    """Adam for both networks."""
+
+    learning_rate: float = Field(3e-4, gt=0)
+    d_learning_rate: float | None = Field(None, gt=0)  # the discriminator's own, if it differs (TTUR)
+    betas: tuple[float, float] = (0.0, 0.99)
+    warmup_images: int = Field(0, ge=0)
+    decay_from: float = Field(0.5, ge=0, lt=1)  # fraction of the run after which the rate falls on a cosine
+    final: float = Field(0.05, ge=0, le=1)  # fraction of the rate at the end
+
+
+class EmaConfig(Section):
+    """The averaged generator."""
+
+    half_life_images: float = Field(20_000, ge=0)
+    ramp: float = Field(0.05, ge=0)  # the half-life is at most this fraction of the images seen
+
+
+class SnapshotConfig(Section):
+    """What a run leaves behind while it goes on."""
+
+    every_images: int = Field(20_000, ge=1)  # sample sheet, curves
+    log_every_steps: int = Field(50, ge=1)  # a line of stats.jsonl
+    save_every_s: float = Field(60.0, ge=0)  # the state that a killed run goes on from; doesn't change the result
+    sheet_columns: int = Field(16, ge=1, le=64)
+    sheet_rows: int = Field(8, ge=1, le=64)  # of unconditional models; label-conditional ones get a row for each class
+
+
+class DeviceConfig(Section):
+    """Where and how precisely to compute."""
+
+    accelerator: Literal["auto", "cpu", "cuda"] = "auto"
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"  # auto: bfloat16 where the hardware has it
+    threads: int | None = Field(None, ge=1)  # of one process on the CPU; the result is exact for one number of threads
+
+
+class TrainConfig(Section):
+    """Everything that decides what a run's weights will be."""
+
+    name: Name
+    family: str
+    licence: str = "unspecified: ask whoever trained it"  # of the weights, for the model card
+    description: str = ""  # for the model card
+    seed: int = Field(0, ge=0)
+    total_images: int = Field(1_000_000, ge=1)  # real pictures shown to the discriminator, all processes together
+    batch: int = Field(32, ge=1)  # all processes together
+    augment: tuple[Literal["color", "translation", "cutout"], ...] = ()
+    runs: Path = Path("runs")  # the run's folder is runs/<name>
+    data: DataConfig
+    hparams: dict[str, Any] = {}  # of the family; resolution, channels and classes come from the data
+    loss: LossConfig = LossConfig()
+    optimizer: OptimizerConfig = OptimizerConfig()
+    ema: EmaConfig = EmaConfig()
+    snapshots: SnapshotConfig = SnapshotConfig()
+    device: DeviceConfig = DeviceConfig()
+
+
+def load_config(path: Path, overrides: Sequence[str] = ()) -> TrainConfig:
+    """Reads a TOML file and applies `dotted.key=value` overrides, whose values are TOML (a bare word is a string).
+
+    `path` may be the name of a shipped config (`fashion`). Raises `ConfigError`.
+    """
+    if not path.exists() and (SHIPPED_CONFIGS / f"{path}.toml").exists():
+        path = SHIPPED_CONFIGS / f"{path}.toml"
+    try:
+        raw = tomllib.loads(path.read_text())
+    except FileNotFoundError:
+        shipped = ", ".join(sorted(p.stem for p in SHIPPED_CONFIGS.glob("*.toml")))
+        raise ConfigError(f"there is no file {path}; shipped configs, to be called by name: {shipped}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is no valid TOML: {error}") from error
+    for override in overrides:
+        _apply(raw, override)
+    return parse_config(raw, str(path))
+
+
+def parse_config(raw: dict[str, Any], where: str) -> TrainConfig:
+    """A validated config. `where` names its origin in messages. Raises `ConfigError`."""
+    try:
+        return TrainConfig.model_validate(raw)
+    except ValidationError as error:
+        raise ConfigError("\n".join(f"{where}: {_explain(problem)}" for problem in error.errors())) from error
+
+
+def _apply(raw: dict[str, Any], override: str) -> None:
+    key, separator, text = override.partition("=")
+    if not separator or not key:
+        raise ConfigError(f"'{override}' is no override; write key=value, as in total_images=200000 or loss.r1=1.0")
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text
+    *tables, last = key.split(".")
+    for table in tables:
+        raw = raw.setdefault(table, {})
+        if not isinstance(raw, dict):
+            raise ConfigError(f"'{override}': {table} is a value and not a table")
+    raw[last] = value
+
+
+def _explain(problem: Any) -> str:
+    """One of pydantic's errors in a sentence, with the nearest valid key for an unknown one."""
+    *tables, last = problem["loc"]
+    key = ".".join(map(str, problem["loc"]))
+    if problem["type"] != "extra_forbidden":
+        return f"{key}: {problem['msg']}"
+    section: Any = TrainConfig
+    for table in tables:
+        section = section.model_fields[str(table)].annotation
+    valid = list(section.model_fields)
+    near = difflib.get_close_matches(str(last), valid, n=1, cutoff=0.5)
+    hint = f"did you mean '{'.'.join([*map(str, tables), near[0]])}'?" if near else f"valid here: {', '.join(valid)}"
+    return f"unknown key '{key}': {hint}"
+
+
+def to_json(config: TrainConfig) -> dict[str, Any]:
+    """The config as plain JSON values, as it stands in a run's folder and in a manifest."""
+    dumped: dict[str, Any] = TypeAdapter(TrainConfig).dump_python(config, mode="json", exclude_defaults=False)
+    return dumped

@@ -1,0 +1,59 @@
+"""Batches of real pictures, each a pure function of (seed, step): nothing to save, nothing to lose on resuming."""
+
+import hashlib
+
+import torch
+from torch import Tensor
+
+from models.pixels import from_uint8
+from training.data import LabelledImages
+
+
+def seed_of(*parts: int | str) -> int:
+    """A seed for one purpose, e.g. (run's seed, "step", 17, rank).
+
+    Below 2^32: the CPU's generator uses no more of a seed than that.
+    """
+    digest = hashlib.blake2b("/".join(map(str, parts)).encode(), digest_size=4).digest()
+    return int.from_bytes(digest, "big")
+
+
+class Feed:
+    """The data, resident on the device as uint8, in one random permutation after another."""
+
+    def __init__(
+        self,
+        data: LabelledImages,
+        batch: int,
+        seed: int,
+        *,
+        mirror: bool,
+        device: torch.device,
+        rank: int = 0,
+        processes: int = 1,
+    ) -> None:
+        self.images, self.labels = data.images.to(device), data.labels.to(device)
+        self.batch, self.seed, self.mirror = batch, seed, mirror
+        self.rank, self.processes = rank, processes
+        self._epoch, self._permutation = -1, torch.empty(0, dtype=torch.int64)
+
+    def __call__(self, step: int) -> tuple[Tensor, Tensor]:
+        """This process's share of step `step`: images (batch / processes, C, H, W) in [-1, 1], labels (batch / processes,)."""
+        mine = self.indices(step)[self.rank :: self.processes].to(self.images.device)
+        real = from_uint8(self.images[mine]).contiguous(memory_format=torch.channels_last)
+        if self.mirror:
+            flipped = torch.rand(len(real), 1, 1, 1, device=real.device) < 0.5
+            real = torch.where(flipped, real.flip(3), real)
+        return real, self.labels[mine]
+
+    def indices(self, step: int) -> Tensor:
+        """Which pictures (batch,) all processes together see in step `step`."""
+        wanted = range(step * self.batch, (step + 1) * self.batch)
+        items = len(self.images)
+        return torch.stack([self._permuted(position // items)[position % items] for position in wanted])
+
+    def _permuted(self, epoch: int) -> Tensor:
+        if epoch != self._epoch:
+            generator = torch.Generator().manual_seed(seed_of(self.seed, "epoch", epoch))
+            self._epoch, self._permutation = epoch, torch.randperm(len(self.images), generator=generator)
+        return self._permutation

@@ -1,0 +1,90 @@
+"""What a run writes down: statistics, sample sheets, curves, and the state from which it can go on."""
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from models.family import ImageHParams
+from training.config import TrainConfig
+from training.pictures import draw_curves, draw_sheet
+from training.recipe import Recipe
+from training.run_dir import RunDir, replace_file
+
+
+class DivergedError(Exception):
+    """A loss is no longer a finite number. The message says what to try."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a run is."""
+
+    images_seen: int
+    total_images: int
+    images_per_second: float  # since this process took over
+    stats: dict[str, float]
+
+
+class Journal:
+    """Kept by the process of rank 0. Nothing in it changes what the weights become."""
+
+    def __init__(
+        self,
+        run: RunDir,
+        config: TrainConfig,
+        recipe: Recipe,
+        hparams: ImageHParams,
+        report: Callable[[Progress], None],
+        *,
+        step: int,
+        images_seen: int,
+        seconds: float,
+    ) -> None:
+        self.run, self.config, self.recipe, self.hparams, self.report = run, config, recipe, hparams, report
+        self.resumed_at, self.seconds_before = images_seen, seconds
+        self.started = self.saved = time.monotonic()
+        run.forget_stats_after(step)
+
+    def after_step(self, step: int, images_seen: int, factor: float, stats: Mapping[str, Tensor]) -> None:
+        """Does what is due after a step. Raises `DivergedError`."""
+        every = self.config.snapshots
+        done = images_seen >= self.config.total_images
+        crossed = images_seen // every.every_images > (images_seen - self.config.batch) // every.every_images
+        log_due = done or step % every.log_every_steps == 0
+        save_due = done or time.monotonic() - self.saved >= every.save_every_s
+        if not (log_due or save_due or crossed):
+            return
+        scalars = check_finite({name: value.item() for name, value in stats.items()}, images_seen)
+        elapsed = time.monotonic() - self.started
+        seconds, speed = self.seconds_before + elapsed, (images_seen - self.resumed_at) / elapsed
+        if log_due:
+            about = {"step": step, "images": images_seen, "seconds": round(seconds, 1), "images_per_second": round(speed, 1)}
+            self.run.add_stats({**about, "learning_rate_factor": factor, **scalars})
+        if crossed or done:
+            self.draw(images_seen)
+        if save_due:
+            self.run.save_state(self.recipe, step=step, images_seen=images_seen, seconds=seconds)
+            self.saved = time.monotonic()
+        self.report(Progress(images_seen, self.config.total_images, speed, scalars))
+
+    def draw(self, images_seen: int) -> None:
+        """The same latents as at every snapshot, and the curves so far."""
+        every = self.config.snapshots
+        sheet = draw_sheet(self.recipe.published(), self.hparams, every.sheet_columns, every.sheet_rows)
+        replace_file(self.run.samples / f"{images_seen:010d}.png", sheet)
+        if stats := self.run.stats():
+            replace_file(self.run.curves_file, draw_curves(stats, self.config.name))
+
+
+def check_finite(scalars: dict[str, float], images_seen: int) -> dict[str, float]:
+    """Gives the scalars back, or raises `DivergedError` before a broken state could replace a good one."""
+    for name, value in scalars.items():
+        if not math.isfinite(value):
+            raise DivergedError(
+                f"{name} is {value} after {images_seen} images: training has diverged. The last saved state is from before. "
+                f"Lower optimizer.learning_rate or raise loss.r1 and loss.r2, and begin again under another name"
+            )
+    return scalars

@@ -1,0 +1,82 @@
+"""Pictures for people: sample sheets and loss curves."""
+
+import io
+import math
+from collections.abc import Sequence
+
+import matplotlib as mpl
+import torch
+from matplotlib.figure import Figure
+from PIL import Image
+from torch import Tensor, nn
+
+from models.family import ImageHParams
+from models.latents import latents, one_hot
+from models.pixels import to_uint8
+
+mpl.use("Agg")  # no screen is needed
+
+
+@torch.inference_mode()
+def draw(generator: nn.Module, hparams: ImageHParams, seeds: Sequence[int], labels: Sequence[int]) -> Tensor:
+    """Pictures of these seeds (and, for label-conditional families, labels): uint8 (len(seeds), H, W, C) on the CPU."""
+    device = next(generator.parameters()).device
+    inputs = [latents(seeds, hparams.z_dim).to(device)]
+    if hparams.classes:
+        inputs.append(one_hot(labels, hparams.classes).to(device))
+    return to_uint8(generator(*inputs)).cpu()
+
+
+def tile(pictures: Tensor, columns: int) -> Image.Image:
+    """A contact sheet of uint8 pictures (N, H, W, C), row by row."""
+    count, height, width, channels = pictures.shape
+    sheet = Image.new("L" if channels == 1 else "RGB", (columns * width, math.ceil(count / columns) * height))
+    for i, picture in enumerate(pictures):
+        array = picture.squeeze(2).numpy() if channels == 1 else picture.numpy()
+        sheet.paste(Image.fromarray(array), (i % columns * width, i // columns * height))
+    return sheet
+
+
+def png(image: Image.Image) -> bytes:
+    """An image as PNG bytes."""
+    buffer = io.BytesIO()
+    image.save(buffer, format="PNG", optimize=True)
+    return buffer.getvalue()
+
+
+def draw_sheet(generator: nn.Module, hparams: ImageHParams, columns: int, rows: int) -> bytes:
+    """A PNG of the same latents every time: seed 0 upwards, a row for each class (or `rows` rows where there are none).
+
+    Each row of a label-conditional model has the same seeds, so that a column shows one latent in every class.
+    """
+    if hparams.classes:
+        rows = min(hparams.classes, 64)
+        seeds = list(range(columns)) * rows
+        labels = [row for row in range(rows) for _ in range(columns)]
+    else:
+        seeds, labels = list(range(columns * rows)), []
+    batches = [draw(generator, hparams, seeds[i : i + 64], labels[i : i + 64]) for i in range(0, len(seeds), 64)]
+    return png(tile(torch.cat(batches), columns))
+
+
+def draw_curves(stats: Sequence[dict[str, float]], title: str) -> bytes:
+    """A PNG of every logged scalar over images seen: losses, logits, penalties, speed."""
+    about = {"step", "images", "seconds"}
+    names = sorted({name for line in stats for name in line} - about)
+    groups: dict[str, list[str]] = {}
+    for name in names:
+        groups.setdefault(name.split("/")[0], []).append(name)
+    figure = Figure(figsize=(10, 2.2 * max(len(groups), 1)), layout="constrained")
+    figure.suptitle(title)
+    for i, (group, members) in enumerate(groups.items()):
+        axes = figure.add_subplot(len(groups), 1, i + 1)
+        for name in members:
+            points = [(line["images"], line[name]) for line in stats if name in line]
+            x, y = zip(*points, strict=True)
+            axes.plot(x, y, linewidth=0.8, label=name)
+        axes.set_ylabel(group)
+        axes.legend(loc="upper right", fontsize="small")
+        axes.grid(alpha=0.3)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=100)
+    return buffer.getvalue()

@@ -1,0 +1,156 @@
+"""A run's folder: its config, its statistics, its pictures, and the state that a killed run goes on from.
+
+runs/<name>/config.json         what was asked for
+runs/<name>/amendments.jsonl    changes made to it on the way, if any
+runs/<name>/stats.jsonl         one line every few steps
+runs/<name>/curves.png          the same as a picture
+runs/<name>/samples/*.png       the same latents at every snapshot; the number is images seen
+runs/<name>/state.safetensors   everything that the next step depends on
+"""
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+from safetensors import safe_open
+from torch import Tensor
+
+from models.checkpoint import sync_folder, write_synced
+from training.config import ConfigError, TrainConfig, parse_config, to_json
+from training.recipe import Recipe
+
+FREE_TO_CHANGE = {"runs", "licence", "description", "snapshots", "device"}  # none of these decides the weights
+NEVER_TO_CHANGE = {"family", "hparams", "data"}  # the state wouldn't fit
+
+
+def replace_file(path: Path, data: bytes) -> None:
+    """Replaces a file's contents all at once: a reader, and a restart, find the old or the new, never a part."""
+    staging = path.with_name(f".{path.name}.new")
+    write_synced(staging, data)
+    staging.replace(path)
+    sync_folder(path.parent)
+
+
+def pack_state(recipe: Recipe) -> dict[str, Tensor]:
+    """Every tensor that the next step depends on, under flat names."""
+    tensors = {f"{name}/{k}": v for name, network in recipe.networks.items() for k, v in network.state_dict().items()}
+    for name, optimizer in recipe.optimizers.items():
+        for parameter, slots in optimizer.state_dict()["state"].items():
+            tensors |= {f"optimizer/{name}/{parameter}/{slot}": v for slot, v in slots.items()}
+    return {k: v.detach().cpu().contiguous() for k, v in tensors.items()}
+
+
+def unpack_state(recipe: Recipe, tensors: Mapping[str, Tensor]) -> None:
+    """Puts back what `pack_state` took."""
+    for name, network in recipe.networks.items():
+        prefix = f"{name}/"
+        network.load_state_dict({k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)})
+    for name, optimizer in recipe.optimizers.items():
+        state: dict[int, dict[str, Tensor]] = {}
+        for key, tensor in tensors.items():
+            if key.startswith(f"optimizer/{name}/"):
+                _, _, parameter, slot = key.split("/")
+                state.setdefault(int(parameter), {})[slot] = tensor
+        optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+
+
+class RunDir:
+    """The folder of one run."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.samples = path / "samples"
+        self.config_file = path / "config.json"
+        self.amendments_file = path / "amendments.jsonl"
+        self.stats_file = path / "stats.jsonl"
+        self.curves_file = path / "curves.png"
+        self.state_file = path / "state.safetensors"
+
+    def config(self) -> TrainConfig:
+        """The config that the run was begun with, amendments included. Raises `ConfigError`."""
+        try:
+            return parse_config(json.loads(self.config_file.read_bytes()), str(self.config_file))
+        except FileNotFoundError:
+            raise ConfigError(
+                f"{self.path} is no run: it has no config.json. Begin one with: python -m training run CONFIG"
+            ) from None
+
+    def open(self, config: TrainConfig, *, amend: bool) -> None:
+        """Creates the folder, or checks that `config` may continue what is in it. Raises `ConfigError` if not."""
+        self.samples.mkdir(parents=True, exist_ok=True)
+        new = to_json(config)
+        if self.config_file.exists():
+            old = json.loads(self.config_file.read_bytes())
+            changed = {k: [old.get(k), new[k]] for k in new if k not in FREE_TO_CHANGE and old.get(k) != new[k]}
+            if changed and (not amend or changed.keys() & NEVER_TO_CHANGE):
+                told = "; ".join(f"{k} was {was}, is now {now}" for k, (was, now) in changed.items())
+                remedy = f"Begin another run with name=…, remove {self.path}"
+                if not changed.keys() & NEVER_TO_CHANGE:
+                    remedy += ", or go on with the new values with --amend (the run is then no longer one config's)"
+                raise ConfigError(f"{self.path} holds a run with another config: {told}. {remedy}")
+            if changed:
+                line = json.dumps({"images_seen": self.images_seen(), "changed": changed})
+                earlier = self.amendments_file.read_text() if self.amendments_file.exists() else ""
+                replace_file(self.amendments_file, f"{earlier}{line}\n".encode())
+        replace_file(self.config_file, json.dumps(new, indent=2).encode())
+
+    def amendments(self) -> list[dict[str, Any]]:
+        """Changes to the config on the way, oldest first."""
+        if not self.amendments_file.exists():
+            return []
+        return [json.loads(line) for line in self.amendments_file.read_text().splitlines()]
+
+    def save_state(self, recipe: Recipe, *, step: int, images_seen: int, seconds: float) -> None:
+        """Writes the state after `step` steps, replacing the one before."""
+        about = {"step": str(step), "images_seen": str(images_seen), "seconds": repr(seconds)}
+        replace_file(self.state_file, safetensors.torch.save(pack_state(recipe), metadata=about))
+
+    def about(self) -> dict[str, str]:
+        """What the saved state says of itself: step, images_seen, seconds. Empty where there is none."""
+        if not self.state_file.exists():
+            return {}
+        with safe_open(self.state_file, framework="pt") as f:
+            return dict(f.metadata())
+
+    def images_seen(self) -> int:
+        """Real pictures shown so far."""
+        return int(self.about().get("images_seen", 0))
+
+    def restore(self, recipe: Recipe) -> tuple[int, int, float]:
+        """Loads the saved state into the recipe, if there is one. Returns steps done, images seen and seconds spent."""
+        about = self.about()
+        if not about:
+            return 0, 0, 0.0
+        unpack_state(recipe, safetensors.torch.load_file(self.state_file))
+        return int(about["step"]), int(about["images_seen"]), float(about["seconds"])
+
+    def forget_stats_after(self, step: int) -> None:
+        """Drops the lines of steps that will be done again, and a last line cut short by a kill."""
+        kept = b"".join(json.dumps(line).encode() + b"\n" for line in self.stats() if line["step"] <= step)
+        replace_file(self.stats_file, kept)
+
+    def add_stats(self, line: Mapping[str, float]) -> None:
+        """Appends a line to stats.jsonl."""
+        with self.stats_file.open("a") as f:
+            f.write(json.dumps(line) + "\n")
+            f.flush()
+            os.fsync(f.fileno())
+
+    def stats(self) -> list[dict[str, float]]:
+        """The whole lines of stats.jsonl."""
+        if not self.stats_file.exists():
+            return []
+        lines = self.stats_file.read_bytes().split(b"\n")[:-1]
+        return [json.loads(line) for line in lines]
+
+
+def weights_of(run: RunDir, network: str) -> dict[str, Tensor]:
+    """One network's weights out of a run's saved state. Raises `ConfigError` where nothing has been saved."""
+    if not run.state_file.exists():
+        raise ConfigError(f"{run.path} has no saved state yet")
+    tensors: dict[str, torch.Tensor] = safetensors.torch.load_file(run.state_file)
+    return {k.removeprefix(f"{network}/"): v for k, v in tensors.items() if k.startswith(f"{network}/")}
