@@ -53,10 +53,12 @@ class Training(Part):
     """How the weights came to be: enough to make them again."""
 
     config: dict[str, Any]  # the run's own config, as `python -m training run` takes it
+    amendments: tuple[dict[str, Any], ...] = ()  # changes to that config on the way, oldest first
     images_seen: int = Field(ge=0)
     seconds: float = Field(ge=0)  # wall clock, all sittings of the run together
     hardware: str
     torch: str
+    python: str
     commit: str | None  # of the code that trained it, where it was trained from a git checkout
 
 

@@ -77,6 +77,7 @@ class TrainConfig(Section):
     family: str
     licence: str = "unspecified: ask whoever trained it"  # of the weights, for the model card
     description: str = ""  # for the model card
+    limits: str = ""  # for the model card
     seed: int = Field(0, ge=0)
     total_images: int = Field(1_000_000, ge=1)  # real pictures shown to the discriminator, all processes together
     batch: int = Field(32, ge=1)  # all processes together

@@ -16,15 +16,20 @@ from typing import Any
 
 import safetensors.torch
 import torch
-from safetensors import safe_open
 from torch import Tensor
 
 from models.checkpoint import sync_folder, write_synced
 from training.config import ConfigError, TrainConfig, parse_config, to_json
 from training.recipe import Recipe
 
-FREE_TO_CHANGE = {"runs", "licence", "description", "snapshots", "device"}  # none of these decides the weights
+FREE_TO_CHANGE = {"runs", "licence", "description", "limits", "snapshots", "device"}  # none of these decides the weights
 NEVER_TO_CHANGE = {"family", "hparams", "data"}  # the state wouldn't fit
+
+
+def deciding(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The part of a config (as JSON) that decides what the weights become. Where the data lie is not in it."""
+    kept = {k: v for k, v in config.items() if k not in FREE_TO_CHANGE}
+    return {**kept, "data": {k: v for k, v in kept["data"].items() if k not in ("path", "test_path")}}
 
 
 def replace_file(path: Path, data: bytes) -> None:
@@ -84,8 +89,8 @@ class RunDir:
         self.samples.mkdir(parents=True, exist_ok=True)
         new = to_json(config)
         if self.config_file.exists():
-            old = json.loads(self.config_file.read_bytes())
-            changed = {k: [old.get(k), new[k]] for k in new if k not in FREE_TO_CHANGE and old.get(k) != new[k]}
+            old, now = deciding(json.loads(self.config_file.read_bytes())), deciding(new)
+            changed = {k: [old.get(k), now[k]] for k in now if old.get(k) != now[k]}
             if changed and (not amend or changed.keys() & NEVER_TO_CHANGE):
                 told = "; ".join(f"{k} was {was}, is now {now}" for k, (was, now) in changed.items())
                 remedy = f"Begin another run with name=…, remove {self.path}"
@@ -113,8 +118,10 @@ class RunDir:
         """What the saved state says of itself: step, images_seen, seconds. Empty where there is none."""
         if not self.state_file.exists():
             return {}
-        with safe_open(self.state_file, framework="pt") as f:
-            return dict(f.metadata())
+        with self.state_file.open("rb") as f:  # by hand: the library opens the file twice, and it may be replaced in between
+            header = json.loads(f.read(int.from_bytes(f.read(8), "little")))
+        metadata: dict[str, str] = header["__metadata__"]
+        return metadata
 
     def images_seen(self) -> int:
         """Real pictures shown so far."""
@@ -125,7 +132,7 @@ class RunDir:
         about = self.about()
         if not about:
             return 0, 0, 0.0
-        unpack_state(recipe, safetensors.torch.load_file(self.state_file))
+        unpack_state(recipe, safetensors.torch.load(self.state_file.read_bytes()))
         return int(about["step"]), int(about["images_seen"]), float(about["seconds"])
 
     def forget_stats_after(self, step: int) -> None:

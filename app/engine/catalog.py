@@ -1,0 +1,216 @@
+"""What the zoo holds, kept in step with the folder: new versions appear, deleted ones go, broken ones say why.
+
+Reading and loading happen in one background thread; the event loop only ever reads an immutable snapshot.
+"""
+
+import logging
+import re
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+
+from torch import nn
+
+from app.engine.errors import ModelUnavailableError, UnknownModelError
+from models.checkpoint import MANIFEST_FILE, SAMPLES_FILE, load_checkpoint
+from models.errors import ModelError
+from models.manifest import Manifest
+from models.tasks import Task
+
+log = logging.getLogger(__name__)
+
+NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+VERSION = re.compile(r"[1-9][0-9]{0,8}")
+
+Key = tuple[str, int]
+
+
+@dataclass(frozen=True, eq=False)
+class Served:
+    """A healthy zoo entry, ready to draw: its manifest, its generator on the device, and its sample sheet."""
+
+    folder: Path
+    manifest: Manifest
+    generator: nn.Module
+    z_dim: int
+
+    @property
+    def key(self) -> Key:
+        """Name and version."""
+        return self.manifest.name, self.manifest.version
+
+    @property
+    def pixels(self) -> int:
+        """Pixels of one picture."""
+        return self.manifest.output.height * self.manifest.output.width
+
+    @property
+    def memory_bytes(self) -> int:
+        """What the weights take in memory."""
+        return sum(t.numel() * t.element_size() for t in self.generator.state_dict().values())
+
+    @property
+    def samples(self) -> Path:
+        """The sheet of samples made when the model was published."""
+        return self.folder / SAMPLES_FILE
+
+
+@dataclass(frozen=True)
+class Broken:
+    """A zoo entry that is not served, and why."""
+
+    name: str
+    version: int
+    reason: str
+    stamp: tuple[object, ...] = field(repr=False)  # when it changes on disk, it is tried again
+
+
+Snapshot = Mapping[Key, Served | Broken]
+
+
+def parse_reference(reference: str) -> tuple[str, int | None]:
+    """`name` or `name@version` → its parts. Raises `UnknownModelError`: nothing else can be in a zoo."""
+    name, at, version = reference.partition("@")
+    if not NAME.fullmatch(name) or (at and not VERSION.fullmatch(version)):
+        raise UnknownModelError("a model is asked for as `name` or `name@version`, such as `fashion` or `fashion@1`")
+    return name, int(version) if at else None
+
+
+class Catalog:
+    """The zoo as it is served. `load` turns a folder into a warm `Served`, or raises `ModelError`."""
+
+    def __init__(self, zoo: Path, default: str, load: Callable[[Path], Served]) -> None:
+        self._zoo = zoo
+        self._preferred = default
+        self._load = load
+        self._entries: Snapshot = MappingProxyType({})
+        self._names: frozenset[str] = frozenset()  # of folders, loaded or not
+        self._scanned = False
+        self._complaint = ""
+        self._stopped = False
+
+    @property
+    def entries(self) -> Snapshot:
+        """Every entry by name and version; never changes under the reader, a rescan puts another one in its place."""
+        return self._entries
+
+    @property
+    def scanned(self) -> bool:
+        """Whether the whole folder has been gone through once."""
+        return self._scanned
+
+    def stop(self) -> None:
+        """Makes a rescan that is under way end after the model it is loading."""
+        self._stopped = True
+
+    def rescan(self) -> None:
+        """Brings the catalog in step with the folder. Blocks while new models load; call it from one thread only."""
+        found = dict(self._folders())
+        self._names = frozenset(name for name, _ in found)
+        for key in self._entries.keys() - found.keys():
+            log.info("model %s@%d was removed from the zoo", *key)
+        kept = {key: entry for key, entry in self._entries.items() if key in found}
+        self._entries = MappingProxyType(kept)
+        for key, folder in sorted(found.items(), key=lambda item: (item[0][0] != self._preferred, item[0][0], -item[0][1])):
+            if self._stopped:
+                return
+            known = kept.get(key)
+            # a healthy version is never read again: versions are not edited, and a seed's picture must not change
+            if isinstance(known, Served) or (known is not None and known.stamp == _stamp(folder)):
+                continue
+            kept = {**kept, key: self._read(key, folder)}
+            self._entries = MappingProxyType(kept)  # one by one: the default serves while the last still loads
+        self._scanned = True
+
+    def _folders(self) -> Iterable[tuple[Key, Path]]:
+        try:
+            names = [p for p in self._zoo.iterdir() if NAME.fullmatch(p.name) and p.is_dir()]
+            for name in names:
+                for folder in name.iterdir():
+                    if VERSION.fullmatch(folder.name) and folder.is_dir():
+                        yield (name.name, int(folder.name)), folder
+        except OSError as error:  # gone between two looks, or not readable: the next look will tell
+            if str(error) != self._complaint:  # once, and not at every look
+                log.warning("the zoo can't be read in full: %s", error)
+            self._complaint = str(error)
+
+    def _read(self, key: Key, folder: Path) -> Served | Broken:
+        stamp = _stamp(folder)  # before reading: a change while reading shows as a new stamp
+        try:
+            served = self._load(folder)
+        except ModelError as error:
+            log.error("model not served: %s", error)
+            return Broken(*key, str(error), stamp)
+        except Exception:
+            log.exception("model not served: %s@%d failed to load", *key)
+            return Broken(*key, f"{key[0]}/{key[1]}: it failed to load; the server's log says why", stamp)
+        log.info("model %s@%d is ready (%d bytes)", *key, served.memory_bytes)
+        return served
+
+    def healthy(self) -> list[Served]:
+        """What can be served, by name, newest version first."""
+        served = [e for e in self._entries.values() if isinstance(e, Served)]
+        return sorted(served, key=lambda s: (s.manifest.name, -s.manifest.version))
+
+    def default(self) -> Served | None:
+        """The default model: the configured one, or, where the zoo has none of that name, the first by name."""
+        healthy = self.healthy()
+        if self._preferred in self._names:
+            return next((s for s in healthy if s.manifest.name == self._preferred), None)
+        return healthy[0] if healthy else None
+
+    def find(self, reference: str) -> Served:
+        """The entry of `name` (newest healthy version) or `name@version`.
+
+        Raises `UnknownModelError`, or `ModelUnavailableError` with the reason.
+        """
+        entry = self.entry(reference)
+        if isinstance(entry, Broken):
+            raise ModelUnavailableError(entry.reason)
+        return entry
+
+    def entry(self, reference: str) -> Served | Broken:
+        """As `find`, but hands out broken entries too. Raises `UnknownModelError`."""
+        name, version = parse_reference(reference)
+        versions = sorted((v for n, v in self._entries if n == name), reverse=True)
+        if not versions:
+            if not self._scanned and (name in self._names or not self._names):
+                raise ModelUnavailableError(f"the model '{name}' is still being loaded")
+            known = ", ".join(sorted({n for n, _ in self._entries})) or "none at all"
+            raise UnknownModelError(f"there is no model '{name}'; this server has: {known}")
+        if version is None:
+            newest_first = [self._entries[name, v] for v in versions]
+            return next((e for e in newest_first if isinstance(e, Served)), newest_first[0])
+        if version not in versions:
+            raise UnknownModelError(f"'{name}' has no version {version}; it has: {', '.join(map(str, versions))}")
+        return self._entries[name, version]
+
+    def first_for(self, tasks: Collection[Task]) -> Served:
+        """The default model if it does one of `tasks`, else the first by name that does. Raises as `find` does."""
+        default = self.default()
+        for served in [default, *self.healthy()] if default else self.healthy():
+            if served.manifest.task in tasks:
+                return served
+        if not self._scanned:
+            raise ModelUnavailableError("the models are still being loaded")
+        raise UnknownModelError(f"this server has no {' or '.join(tasks)} model; GET /v1/models lists what it has")
+
+
+def read_entry(folder: Path, prepare: Callable[[nn.Module], nn.Module]) -> Served:
+    """Verifies and loads a zoo entry, and moves it to the device with `prepare`. Raises `ModelError`."""
+    checkpoint = load_checkpoint(folder)
+    return Served(folder, checkpoint.manifest, prepare(checkpoint.generator), checkpoint.hparams.z_dim)
+
+
+def _stamp(folder: Path) -> tuple[object, ...]:
+    """Changes whenever somebody touches the entry's files."""
+    marks: list[object] = []
+    for path in (folder, folder / MANIFEST_FILE, *sorted(folder.glob("*.safetensors"))):
+        try:
+            status = path.stat()
+        except OSError:
+            marks.append(None)
+        else:
+            marks.append((path.name, status.st_mtime_ns, status.st_size, status.st_ino))
+    return tuple(marks)

@@ -1,0 +1,219 @@
+"""The facade that routes call: models by name, and pictures by order."""
+
+import asyncio
+import contextlib
+import functools
+import logging
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ParamSpec, TypeVar
+
+from torch import Tensor
+
+from app.engine.batcher import Batcher
+from app.engine.catalog import Broken, Catalog, Served, read_entry
+from app.engine.device import Device
+from app.engine.errors import EngineError, InvalidRequestError, WrongTaskError
+from app.engine.orders import ArithmeticOrder, Drawing, DrawOrder, InterpolateOrder
+from app.engine.plan import Plan, first_label, plan_arithmetic, plan_draw, plan_interpolate
+from app.engine.worker import Worker
+from app.telemetry import Metrics
+from models.errors import CheckpointError
+from models.latents import latents, one_hot
+from models.tasks import Task
+
+log = logging.getLogger(__name__)
+
+P = ParamSpec("P")
+T = TypeVar("T")
+Order = TypeVar("Order", DrawOrder, InterpolateOrder, ArithmeticOrder)
+
+UNCONDITIONAL = (Task.UNCONDITIONAL,)
+CONDITIONAL = (Task.CONDITIONAL,)
+FROM_LATENTS = (*UNCONDITIONAL, *CONDITIONAL)
+HELPER_THREADS = 2  # for latents and encoding: these must not wait behind networks, nor take their cores
+
+
+@dataclass(frozen=True)
+class EngineConfig:
+    """What the engine needs to know besides its device."""
+
+    zoo: Path
+    default_model: str
+    max_pixels: int  # of one request
+    max_queue_pixels: int
+    memory_budget_bytes: int | None
+    rescan_s: float
+
+
+class Engine:
+    """Serves the zoo from one device. Use as `async with engine.running():`."""
+
+    def __init__(self, config: EngineConfig, device: Device, metrics: Metrics) -> None:
+        self.device = device
+        self._config = config
+        self._metrics = metrics
+        self._worker = Worker(device)
+        self._batcher = Batcher(self._worker, config.max_queue_pixels, metrics)
+        self.catalog = Catalog(config.zoo, config.default_model, self._load)
+        self._scanner = ThreadPoolExecutor(1, thread_name_prefix="catalog", initializer=device.start_thread)
+        self._helpers = ThreadPoolExecutor(HELPER_THREADS, thread_name_prefix="helper", initializer=device.start_thread)
+        self._draining = False
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Serves inside the context. On leaving it, finishes what was accepted, then stops every thread."""
+        self._batcher.start()
+        watch = asyncio.create_task(self._watch_zoo(), name="catalog")
+        try:
+            yield
+        finally:
+            self.stop_accepting()
+            self.catalog.stop()
+            watch.cancel()
+            await asyncio.gather(watch, return_exceptions=True)
+            await self._batcher.drain()
+            await self._batcher.close()
+            for pool in (self._scanner, self._helpers):
+                await asyncio.to_thread(pool.shutdown, wait=True, cancel_futures=True)
+            await asyncio.to_thread(self._worker.close)
+
+    def stop_accepting(self) -> None:
+        """From now on the service is not ready: it is about to stop."""
+        self._draining = True
+
+    @property
+    def queued_pixels(self) -> int:
+        """Pixels of all requests that are waiting or being drawn."""
+        return self._batcher.queued_pixels
+
+    async def offload(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Runs a function of plain data in a helper thread, so that the event loop never waits for it."""
+        return await asyncio.get_running_loop().run_in_executor(self._helpers, functools.partial(function, *args, **kwargs))
+
+    def why_not_ready(self) -> str | None:
+        """None when the default model is warm and the service takes work, else the reason."""
+        if self._draining:
+            return "the service is shutting down"
+        if self.catalog.default():
+            return None
+        if not self.catalog.scanned:
+            return "the models are still being loaded"
+        if not self.catalog.entries:
+            return f"the folder of models ({self._config.zoo}) has no model in it; publish one or set GANYMEDE_MODELS_DIR"
+        return "the default model can't be served; GET /v1/models says why"
+
+    def find(self, reference: str | None, tasks: tuple[Task, ...]) -> Served:
+        """The model to use. Raises `UnknownModelError`, `ModelUnavailableError` or `WrongTaskError`."""
+        if reference is None:
+            return self.catalog.first_for(tasks)
+        served = self.catalog.find(reference)
+        with about(served):
+            if served.manifest.task not in tasks:
+                raise WrongTaskError(served.manifest.name, served.manifest.task)
+        return served
+
+    async def sample(self, order: DrawOrder, timeout_s: float) -> Drawing:
+        """Pictures of an unconditional model."""
+        return await self._draw(self.find(order.model, UNCONDITIONAL), order, order.n, plan_draw, timeout_s)
+
+    async def generate(self, order: DrawOrder, timeout_s: float) -> Drawing:
+        """Pictures of a conditional model."""
+        return await self._draw(self.find(order.model, CONDITIONAL), order, order.n, plan_draw, timeout_s)
+
+    async def picture(self, served: Served, order: DrawOrder, timeout_s: float) -> Drawing:
+        """A picture of a model that was found already."""
+        return await self._draw(served, order, order.n, plan_draw, timeout_s)
+
+    async def interpolate(self, order: InterpolateOrder, timeout_s: float) -> Drawing:
+        """The frames of a walk between latents, in order."""
+        frames = (len(order.keyframes) - (not order.loop)) * order.steps + (not order.loop)
+        return await self._draw(self.find(order.model, FROM_LATENTS), order, frames, plan_interpolate, timeout_s)
+
+    async def arithmetic(self, order: ArithmeticOrder, timeout_s: float) -> Drawing:
+        """One picture of a weighted sum of latents."""
+        return await self._draw(self.find(order.model, FROM_LATENTS), order, 1, plan_arithmetic, timeout_s)
+
+    def label_of(self, served: Served, order: DrawOrder) -> int | None:
+        """The class of an order's first picture. Raises `UnknownLabelError`."""
+        with about(served):
+            return first_label(served, order)
+
+    async def _draw(
+        self, served: Served, order: Order, count: int, plan_of: Callable[[Served, Order], Plan], timeout_s: float
+    ) -> Drawing:
+        with about(served):
+            if count * served.pixels > self._config.max_pixels:
+                most = self._config.max_pixels // served.pixels
+                raise InvalidRequestError("n", f"a request may ask for at most {most} pictures of this model, and not {count}")
+            began = time.perf_counter()
+            plan = await self.offload(plan_of, served, order)
+            planned = time.perf_counter()
+            job = await self._batcher.submit(served, plan.rows, timeout_s - (planned - began))
+        ended = time.perf_counter()
+        started = job.started_at or planned
+        return Drawing(
+            model=served,
+            images=job.images(),
+            seeds=plan.seeds,
+            labels=plan.labels,
+            truncation=order.truncation,
+            queue_ms=(started - began) * 1000,
+            inference_ms=(ended - started) * 1000,
+        )
+
+    async def _watch_zoo(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                await loop.run_in_executor(self._scanner, self.catalog.rescan)
+                self._count_models()
+            except Exception:
+                log.exception("looking through the zoo failed; it is tried again")
+            await asyncio.sleep(self._config.rescan_s)
+
+    def _count_models(self) -> None:
+        entries = self.catalog.entries.values()
+        self._metrics.models_unavailable.set(sum(isinstance(e, Broken) for e in entries))
+        self._metrics.model_bytes.clear()
+        for served in self.catalog.healthy():
+            labels = (served.manifest.name, str(served.manifest.version))
+            self._metrics.model_bytes.labels(*labels).set(served.memory_bytes)
+
+    def _load(self, folder: Path) -> Served:
+        """Verifies an entry, puts it on the device and runs it once. Raises `ModelError`."""
+        served = read_entry(folder, self.device.prepare)
+        self._check_budget(served)
+        self._warm(served)
+        return served
+
+    def _check_budget(self, served: Served) -> None:
+        budget = self._config.memory_budget_bytes
+        used = sum(s.memory_bytes for s in self.catalog.healthy())
+        if budget is not None and used + served.memory_bytes > budget:
+            reason = f"its {served.memory_bytes} bytes do not fit beside {used} in the memory budget of {budget} bytes"
+            raise CheckpointError(served.folder, reason, "Raise GANYMEDE_MEMORY_BUDGET_MB, or remove old versions")
+
+    def _warm(self, served: Served) -> None:
+        manifest = served.manifest
+        rows: tuple[Tensor, ...] = (latents([0], served.z_dim),)
+        if manifest.labels:
+            rows += (one_hot([0], len(manifest.labels)),)
+        drawn = self._worker.run_blocking(served.generator, rows)
+        promised = (1, manifest.output.height, manifest.output.width, manifest.output.channels)
+        if drawn.shape != promised:
+            reason = f"it draws {drawn.shape} and its manifest promises {promised}"
+            raise CheckpointError(served.folder, reason, "Publish this version again")
+
+
+@contextlib.contextmanager
+def about(served: Served) -> Iterator[None]:
+    """Lets errors raised inside say which model they are about."""
+    try:
+        yield
+    except EngineError as error:
+        error.model = served.key
+        raise

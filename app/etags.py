@@ -1,0 +1,31 @@
+"""Strong validators of pictures, known before the picture is drawn."""
+
+import hashlib
+import json
+
+import numpy
+import PIL
+import torch
+
+from app.engine.catalog import Served
+from app.engine.device import Device
+from app.engine.orders import DrawOrder
+
+CODEC_REVISION = 1  # raise it when the same pixels come to be encoded as other bytes
+
+
+def etag(served: Served, device: Device, order: DrawOrder, label: int | None, format_name: str) -> str:
+    """Equal for equal bytes: a hash of everything that a picture's bytes depend on, the build included."""
+    parts = [
+        served.manifest.weights.sha256, *served.key, order.seed, label, order.truncation, format_name,
+        device.name, device.precision, torch.__version__, numpy.__version__, PIL.__version__, CODEC_REVISION,
+    ]  # fmt: skip
+    return f'"{hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]}"'
+
+
+def matches(if_none_match: str | None, tag: str) -> bool:
+    """Whether the caller has these bytes already (RFC 9110, section 13.1.2: compared weakly)."""
+    if if_none_match is None:
+        return False
+    candidates = (c.strip().removeprefix("W/") for c in if_none_match.split(","))
+    return any(c in {"*", tag} for c in candidates)

@@ -1,0 +1,37 @@
+"""Starts the engine with the app, and lets it finish its work when the app stops."""
+
+import contextlib
+from collections.abc import AsyncIterator
+
+from fastapi import FastAPI
+
+from app.engine.device import open_device
+from app.engine.engine import Engine, EngineConfig
+from app.settings import Settings
+
+MB = 2**20
+
+
+def build_engine(app: FastAPI) -> Engine:
+    """An engine as the settings want it. Raises `DeviceError`."""
+    settings: Settings = app.state.settings
+    budget = settings.memory_budget_mb
+    config = EngineConfig(
+        zoo=settings.models_dir,
+        default_model=settings.default_model,
+        max_pixels=settings.max_pixels,
+        max_queue_pixels=settings.max_queue_pixels,
+        memory_budget_bytes=None if budget is None else budget * MB,
+        rescan_s=settings.rescan_seconds,
+    )
+    device = open_device(settings.device, settings.precision, settings.cpu_threads)
+    return Engine(config, device, app.state.metrics)
+
+
+@contextlib.asynccontextmanager
+async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+    """Serves inside the context."""
+    engine = build_engine(app)
+    app.state.engine = engine
+    async with engine.running():
+        yield

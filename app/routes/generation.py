@@ -1,0 +1,55 @@
+"""Pictures from latents: sample, generate, interpolate, arithmetic."""
+
+from fastapi import APIRouter, Request
+from starlette.responses import Response
+
+from app.deps import EngineDep, FramesFormat, PictureFormat, RequireJson, SettingsDep, TimeoutDep
+from app.errors import RequestError
+from app.routes.replies import pictures, reply
+from app.schemas.generation import ArithmeticRequest, GenerateRequest, InterpolateRequest, SampleRequest
+
+router = APIRouter(prefix="/v1", tags=["generation"], dependencies=[RequireJson])
+
+
+@router.post("/sample", responses=pictures(moving=False))
+async def sample(
+    request: Request, body: SampleRequest, engine: EngineDep, format_name: PictureFormat, timeout_s: TimeoutDep
+) -> Response:
+    """Draw pictures from an unconditional model."""
+    drawing = await engine.sample(body.order(), timeout_s)
+    return await reply(request, engine, drawing, format_name)
+
+
+@router.post("/generate", responses=pictures(moving=False))
+async def generate(
+    request: Request, body: GenerateRequest, engine: EngineDep, format_name: PictureFormat, timeout_s: TimeoutDep
+) -> Response:
+    """Draw pictures of given classes from a label-conditional model."""
+    drawing = await engine.generate(body.order(), timeout_s)
+    return await reply(request, engine, drawing, format_name)
+
+
+@router.post("/interpolate", responses=pictures(moving=True))
+async def interpolate(
+    *,
+    request: Request,
+    body: InterpolateRequest,
+    engine: EngineDep,
+    settings: SettingsDep,
+    format_name: FramesFormat,
+    timeout_s: TimeoutDep,
+) -> Response:
+    """Walk from picture to picture, through latents and labels."""
+    if body.frames > settings.max_frames:
+        raise RequestError("invalid-request", f"{body.frames} frames are more than this server makes: {settings.max_frames}")
+    drawing = await engine.interpolate(body.order(), timeout_s)
+    return await reply(request, engine, drawing, format_name, body.fps)
+
+
+@router.post("/arithmetic", responses=pictures(moving=False))
+async def arithmetic(
+    request: Request, body: ArithmeticRequest, engine: EngineDep, format_name: PictureFormat, timeout_s: TimeoutDep
+) -> Response:
+    """Draw the picture of a weighted sum of latents: smiling woman − woman + man."""
+    drawing = await engine.arithmetic(body.order(), timeout_s)
+    return await reply(request, engine, drawing, format_name)

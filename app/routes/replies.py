@@ -1,0 +1,46 @@
+"""What the routes have in common: turning drawings into responses, and telling OpenAPI about it."""
+
+from typing import Any
+
+from fastapi import Request
+from starlette.responses import Response
+
+from app.answers import answer
+from app.codecs import CODECS
+from app.engine.engine import Engine
+from app.engine.orders import Drawing
+from app.errors import PROBLEM_JSON, PROBLEMS
+from app.schemas.common import Problem
+from app.schemas.generation import ImagesBody
+
+Responses = dict[int | str, dict[str, Any]]  # as FastAPI documents them
+
+BINARY = {"schema": {"type": "string", "format": "binary"}}
+
+
+async def reply(request: Request, engine: Engine, drawing: Drawing, format_name: str, fps: int | None = None) -> Response:
+    """A drawing in the format that was negotiated."""
+    request.state.model = drawing.model.manifest.name
+    made = await engine.offload(answer, drawing, format_name, fps)
+    return Response(made.body, headers=made.headers | {"Vary": "Accept"}, media_type=made.media_type)
+
+
+def problems(*slugs: str) -> Responses:
+    """The OpenAPI entries of the problems that a route may answer with."""
+    by_status: dict[int, list[str]] = {}
+    for slug in slugs:
+        by_status.setdefault(PROBLEMS[slug].status, []).append(slug)
+    return {
+        status: {"model": Problem, "description": " or ".join(f"`{s}`" for s in of), "content": {PROBLEM_JSON: {}}}
+        for status, of in by_status.items()
+    }
+
+
+def pictures(*, moving: bool) -> Responses:
+    """The OpenAPI entry of a drawing in all its formats, and of what may go wrong."""
+    binary = {c.media_type: BINARY for c in CODECS.values() if (c.moving if moving else c.still)}
+    made: Responses = {200: {"model": ImagesBody, "description": "the pictures", "content": binary}}
+    return made | problems(
+        "invalid-request", "unknown-model", "wrong-task", "unknown-label", "not-acceptable", "unsupported-media-type",
+        "body-too-large", "overloaded", "model-unavailable", "deadline-exceeded",
+    )  # fmt: skip

@@ -1,0 +1,1 @@
+"""What requests and replies look like: types, bounds, and rules between fields."""

@@ -1,0 +1,62 @@
+"""What the service tells its operators: the definitions of its metrics, and logs as one JSON object a line."""
+
+import json
+import logging
+import sys
+from datetime import UTC, datetime
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+STANDARD_FIELDS = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", "color_message"}
+
+
+class Metrics:
+    """Every metric, in a registry of its own: two apps in one process do not count each other's requests."""
+
+    def __init__(self) -> None:
+        self.registry = r = CollectorRegistry()
+        self.requests = Counter("ganymede_requests", "Requests answered.", ["method", "route", "status", "model"], registry=r)
+        self.request_seconds = Histogram(
+            "ganymede_request_seconds", "Time to answer a request.", ["route", "model"], buckets=SECONDS, registry=r
+        )
+        self.requests_in_progress = Gauge("ganymede_requests_in_progress", "Requests being answered.", registry=r)
+        self.pictures = Counter("ganymede_pictures", "Pictures drawn.", ["model", "version"], registry=r)
+        self.queue_pixels = Gauge("ganymede_queue_pixels", "Pixels waiting or being drawn.", registry=r)
+        self.batch_pictures = Histogram(
+            "ganymede_batch_pictures", "Pictures in a micro-batch.", buckets=(1, 2, 3, 4, 6, 8, 12, 16), registry=r
+        )
+        self.batch_seconds = Histogram(
+            "ganymede_batch_seconds", "Time to draw a micro-batch.", ["model"], buckets=SECONDS, registry=r
+        )
+        self.model_bytes = Gauge(
+            "ganymede_model_memory_bytes", "Memory that a model's weights take.", ["model", "version"], registry=r
+        )
+        self.models_unavailable = Gauge("ganymede_models_unavailable", "Zoo entries refused as broken.", registry=r)
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object a line: time, level, logger, message, and whatever was given as `extra`."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        line = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        line |= {k: v for k, v in vars(record).items() if k not in STANDARD_FIELDS}
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        return json.dumps(line, default=str)
+
+
+def configure_logging(level: str) -> None:
+    """Sends every log record to standard error as JSON. For the process's entry point; importing changes nothing."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JsonFormatter())
+    logging.basicConfig(handlers=[handler], level=level.upper(), force=True)
+    for name in ("uvicorn", "uvicorn.error", "uvicorn.access"):
+        logger = logging.getLogger(name)
+        logger.handlers.clear()
+        logger.propagate = True

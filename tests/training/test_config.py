@@ -1,0 +1,70 @@
+"""Configs: typed, and helpful where they are wrong."""
+
+from pathlib import Path
+
+import pytest
+
+from training.config import SHIPPED_CONFIGS, ConfigError, load_config
+
+MINIMAL = """
+name = "tiny"
+family = "mlp"
+[data]
+name = "d"
+format = "idx"
+path = "somewhere"
+source = "s"
+licence = "l"
+"""
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    path = tmp_path / "tiny.toml"
+    path.write_text(MINIMAL)
+    return path
+
+
+def test_overrides_are_typed(path: Path) -> None:
+    config = load_config(
+        path, ["batch=8", "loss.r1=0.5", "data.path=my pictures.zip", 'augment=["color"]', "hparams.hidden=[3, 4]"]
+    )
+    assert (config.batch, config.loss.r1, str(config.data.path)) == (8, 0.5, "my pictures.zip")
+    assert config.augment == ("color",)
+    assert config.hparams == {"hidden": [3, 4]}
+
+
+@pytest.mark.parametrize(
+    ("override", "told"),
+    [
+        ("bacth=8", "did you mean 'batch'"),
+        ("loss.penalty_evry=8", "did you mean 'loss.penalty_every'"),
+        ("optimizer.lerning_rate=1", "did you mean 'optimizer.learning_rate'"),
+        ("data.pth=x", "did you mean 'data.path'"),
+        ("zzz=1", "valid here: name, family"),
+        ("batch=many", "batch: "),
+        ("batch=0", "batch: "),
+        ("loss.adversarial=hing", "hinge"),
+        ("batch", "is no override"),
+        ("name.x=1", "name is a value"),
+    ],
+)
+def test_mistakes_are_named_with_what_would_be_right(path: Path, override: str, told: str) -> None:
+    with pytest.raises(ConfigError, match=told):
+        load_config(path, [override])
+
+
+def test_a_missing_file_lists_the_shipped_configs() -> None:
+    with pytest.raises(ConfigError, match="fashion"):
+        load_config(Path("no-such-config"))
+
+
+def test_broken_toml_is_named(tmp_path: Path) -> None:
+    (tmp_path / "x.toml").write_text("name = ")
+    with pytest.raises(ConfigError, match=r"x\.toml is no valid TOML"):
+        load_config(tmp_path / "x.toml")
+
+
+@pytest.mark.parametrize("path", sorted(SHIPPED_CONFIGS.glob("*.toml")), ids=lambda path: path.stem)
+def test_shipped_configs_are_valid_and_named_like_their_file(path: Path) -> None:
+    assert load_config(Path(path.stem)).name == path.stem

@@ -1,0 +1,77 @@
+"""Zoo entries with seeded random weights: real families and a real loader, at sizes that take milliseconds."""
+
+import io
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+
+from models.checkpoint import pack_weights, save_checkpoint
+from models.families import family_named
+from models.manifest import Data, Manifest, Metric, Output, Training
+
+CLOTHES = ("T-shirt", "Trouser", "Ankle boot")
+
+TINY: dict[str, dict[str, Any]] = {
+    "conditional": {"z_dim": 8, "resolution": 16, "channels": 1, "classes": 3, "embed_dim": 4, "widths": (16, 8)},
+    "mlp": {"z_dim": 8, "resolution": 8, "channels": 1, "hidden": (16,), "d_hidden": (16,)},
+    "dcgan": {"z_dim": 8, "resolution": 16, "channels": 3, "width": 8, "max_width": 16},
+}
+REAL_SIZE: dict[str, dict[str, Any]] = {
+    "conditional": {"z_dim": 64, "resolution": 28, "channels": 1, "classes": 10, "widths": (128, 64, 32)},
+    "mlp": {"z_dim": 100, "resolution": 28, "channels": 1},
+    "dcgan": {"z_dim": 64, "resolution": 64, "channels": 3},
+}
+
+
+def make_entry(
+    zoo: Path,
+    name: str,
+    family: str,
+    *,
+    version: int = 1,
+    labels: tuple[str, ...] | None = None,
+    weights_seed: int = 0,
+    **hparams: Any,
+) -> Path:
+    """Publishes an entry with random weights and returns its folder. `hparams` override the tiny ones of the family."""
+    definition = family_named(family)
+    hp = definition.hparams.model_validate(TINY[family] | hparams)
+    if labels is None:
+        labels = CLOTHES if hp.classes == len(CLOTHES) else tuple(f"class {i}" for i in range(hp.classes))
+    with torch.random.fork_rng():
+        torch.manual_seed(weights_seed)
+        generator = definition.generator(hp)
+        # residual branches start at zero, which would leave most of the network untested
+        state = {k: v + 0.1 * torch.randn_like(v) for k, v in generator.state_dict().items()}
+    data, weights = pack_weights(state)
+    sheet = io.BytesIO()
+    Image.new("L", (8, 8), 128).save(sheet, "PNG")
+    manifest = Manifest(
+        name=name,
+        version=version,
+        family=family,
+        task=definition.task,
+        hparams=hp.model_dump(mode="json"),
+        output=Output(channels=hp.channels, height=hp.resolution, width=hp.resolution),
+        labels=labels,
+        weights=weights,
+        created=datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC),
+        licence="Apache-2.0",
+        data=Data(name="noise", source="drawn for this test", licence="CC0-1.0", items=1, sha256="0" * 64),
+        training=Training(
+            config={}, images_seen=0, seconds=0, hardware="none", torch=str(torch.__version__), python="3.11", commit=None
+        ),
+        metrics={"kid": Metric(value=1.5, spread=0.1, floor=0.0, n=100, protocol="none: random weights")},
+    )
+    return save_checkpoint(zoo, manifest, data, sheet.getvalue(), f"# {name}\n\nRandom weights, for tests.\n")
+
+
+def make_zoo(zoo: Path) -> Path:
+    """A zoo with one tiny model of each family: `fashion` (conditional), `digits-mlp` and `blobs` (DCGAN)."""
+    make_entry(zoo, "fashion", "conditional")
+    make_entry(zoo, "digits-mlp", "mlp")
+    make_entry(zoo, "blobs", "dcgan")
+    return zoo

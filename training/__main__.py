@@ -1,0 +1,118 @@
+"""`python -m training run | evaluate | publish`."""
+
+import argparse
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from models.checkpoint import load_checkpoint
+from models.errors import ModelError
+from training.card import metrics_table
+from training.config import ConfigError, load_config, parse_config
+from training.data import DataConfig, DataError
+from training.journal import DivergedError
+from training.progress import EvaluationProgress, TrainingProgress
+from training.run_dir import RunDir
+
+CACHE = Path("runs/.cache")  # classifiers of `evaluate`, which need training once for each data set
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Parses the command line and runs one verb. Returns the exit status."""
+    options = _parser().parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    try:
+        status: int = options.verb(options)
+        return status
+    except (ConfigError, DataError, DivergedError, ModelError, FileExistsError) as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+    except KeyboardInterrupt:
+        sys.stderr.write("stopped; the same command goes on from the last saved state\n")
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m training", description="Trains GANs and publishes them to the zoo.")
+    verbs = parser.add_subparsers(required=True, metavar="VERB")
+
+    run = verbs.add_parser("run", help="train from a TOML config; the same command again goes on where a killed run was")
+    run.add_argument("config", type=Path, help="a TOML file, or the name of a shipped one: fashion, digits-mlp, flowers")
+    run.add_argument("overrides", nargs="*", metavar="key=value", help="e.g. total_images=200000 data.path=my.zip loss.r1=1.0")
+    run.add_argument("--amend", action="store_true", help="go on with other values than the run was begun with")
+    run.set_defaults(verb=_run)
+
+    publish = verbs.add_parser("publish", help="measure a run's generator and put it into the zoo")
+    publish.add_argument("run", type=Path, help="the run's folder, e.g. runs/fashion")
+    publish.add_argument("--zoo", type=Path, default=_zoo(), help="where models lie (default: GANYMEDE_MODELS_DIR or models/zoo)")
+    publish.add_argument("--quick", action="store_true", help="measure on few pictures; the card says so")
+    publish.set_defaults(verb=_publish)
+
+    evaluate = verbs.add_parser("evaluate", help="measure a published model again, beside what its card says")
+    evaluate.add_argument("model", help="name, name@version, or a zoo entry's folder")
+    evaluate.add_argument("--zoo", type=Path, default=_zoo(), help="where models lie (default: GANYMEDE_MODELS_DIR or models/zoo)")
+    evaluate.add_argument("--data", type=Path, help="where its data set lies, if not where its config says")
+    evaluate.add_argument("--quick", action="store_true", help="measure on few pictures; not comparable with the card")
+    evaluate.set_defaults(verb=_evaluate)
+    return parser
+
+
+def _zoo() -> Path:
+    return Path(os.environ.get("GANYMEDE_MODELS_DIR", "models/zoo"))
+
+
+def _run(options: argparse.Namespace) -> int:
+    from training.loop import train  # noqa: PLC0415  imports Fabric, which the other verbs can do without
+
+    config = load_config(options.config, options.overrides)
+    with TrainingProgress(config.name) as progress:
+        run = train(config, progress.report, amend=options.amend)
+    logging.info("done: %s\nLook at %s, then: python -m training publish %s", run.path, run.samples, run.path)
+    return 0
+
+
+def _publish(options: argparse.Namespace) -> int:
+    from training.publish import publish  # noqa: PLC0415
+
+    with EvaluationProgress() as progress:
+        entry = publish(RunDir(options.run), options.zoo, CACHE, progress, quick=options.quick)
+    logging.info("published %s\nA running service that watches %s serves it in a moment.", entry, options.zoo)
+    return 0
+
+
+def _evaluate(options: argparse.Namespace) -> int:
+    from training.evaluate import evaluate  # noqa: PLC0415
+
+    checkpoint = load_checkpoint(find_entry(options.model, options.zoo))
+    recipe = {"name": checkpoint.manifest.name, **checkpoint.manifest.training.config}
+    data: DataConfig = parse_config(recipe, "the model's manifest").data
+    if options.data:
+        data = data.model_copy(update={"path": options.data})
+    with EvaluationProgress() as progress:
+        measured = evaluate(checkpoint, data, quick=options.quick, progress=progress, cache=CACHE)
+    said = checkpoint.manifest.metrics
+    sys.stdout.write(f"{metrics_table(measured)}\n\n")
+    for name, metric in measured.items():
+        if name in said:
+            sys.stdout.write(f"{name}: card {said[name].value:.6g}, now {metric.value:.6g}\n")
+    return 0
+
+
+def find_entry(model: str, zoo: Path) -> Path:
+    """The folder of a zoo entry from its name, name@version or path. Raises `ConfigError`."""
+    if (Path(model) / "manifest.json").exists():
+        return Path(model)
+    name, _, version = model.partition("@")
+    versions = sorted(int(entry.name) for entry in (zoo / name).glob("*") if entry.name.isdecimal())
+    if version:
+        versions = [number for number in versions if str(number) == version]
+    if not versions:
+        there = ", ".join(sorted(folder.name for folder in zoo.glob("*") if folder.is_dir()))
+        raise ConfigError(f"there is no {model} in {zoo}, which has: {there or 'nothing'}")
+    return zoo / name / str(versions[-1])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

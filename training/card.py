@@ -1,0 +1,62 @@
+"""The model card of a zoo entry, written from what was measured (Mitchell et al. 2019, https://arxiv.org/abs/1810.03993)."""
+
+import json
+from collections.abc import Mapping, Sequence
+
+from models.families import family_named
+from models.manifest import Manifest, Metric
+from training.config import TrainConfig
+
+
+def write_card(manifest: Manifest, config: TrainConfig, skipped: Sequence[str]) -> str:
+    """CARD.md: what the model draws, from which data, how it was trained, what was measured, and what it can't do."""
+    training, data, output = manifest.training, manifest.data, manifest.output
+    hours = training.seconds / 3600
+    labels = f"\n\nLabels: {', '.join(manifest.labels)}." if manifest.labels else ""
+    amended = "".join(
+        f"\n- After {a['images_seen']:,} images the config was changed: {json.dumps(a['changed'])}" for a in training.amendments
+    )
+    return f"""# {manifest.name}, version {manifest.version}
+
+{config.description or "No description was given."}{labels}
+
+![samples](samples.png)
+
+## Data
+
+{data.name}: {data.items:,} training pictures{f", {len(skipped)} broken ones skipped" if skipped else ""}. Source: {data.source}.
+Licence of the data: {data.licence}. Licence of the weights: {manifest.licence}.
+SHA-256 of the decoded training split: `{data.sha256}`.
+
+## Recipe
+
+- Family `{manifest.family}` ({family_named(manifest.family).paper}): {manifest.weights.parameters:,} parameters,
+  z of {manifest.hparams["z_dim"]} numbers → {output.width}x{output.height} px, {output.channels} channel(s).
+- {training.images_seen:,} real pictures seen in {hours:.2f} hours on {training.hardware}; torch {training.torch}, code {training.commit}.{amended}
+- The published weights are the moving average of the generator's.
+
+```json
+{json.dumps(training.config, indent=1)}
+```
+
+## Metrics
+
+Measured by `python -m training evaluate {manifest.name}@{manifest.version}` on pictures of seeds 0, 1, 2, …, 8-bit, as the
+service sends them. "Real pictures" is the same measurement with real pictures in the place of generated ones.
+
+{metrics_table(manifest.metrics)}
+
+## Limits
+
+{config.limits or "Draws only what its training data hold, with their biases. Pictures are synthetic and say so in their metadata."}
+"""
+
+
+def metrics_table(metrics: Mapping[str, Metric]) -> str:
+    """Metrics as a Markdown table."""
+    rows = ["| metric | value | ± | real pictures | N | protocol |", "|---|---|---|---|---|---|"]
+    for name, metric in metrics.items():
+        spread = "" if metric.spread is None else f"{metric.spread:.4g}"
+        floor = "" if metric.floor is None else f"{metric.floor:.4g}"
+        rows.append(f"| `{name}` | {metric.value:.4g} | {spread} | {floor} | {metric.n:,} | {metric.protocol} |")
+    return "\n".join(rows)

@@ -1,0 +1,84 @@
+"""Long work shown to a person: bars with rates and ETAs on a terminal, plain lines with the same where there is none."""
+
+import logging
+import sys
+import time
+from types import TracebackType
+from typing import Self
+
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+from training import journal
+
+log = logging.getLogger(__name__)
+LINE_EVERY_S = 30.0  # between two lines where no bar can be drawn
+
+
+def duration(seconds: float) -> str:
+    """Seconds as 1:02:03."""
+    minutes, whole = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{whole:02}"
+
+
+class _Bar:
+    """A bar for as long as it is entered; draws nothing where stderr is no terminal."""
+
+    def __init__(self) -> None:
+        self.bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[note]}"),
+            TimeRemainingColumn(),
+            disable=not sys.stderr.isatty(),
+        )
+        self.last_line = 0.0
+
+    def __enter__(self) -> Self:
+        self.bar.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.bar.stop()
+
+    def line(self, text: str, *, now: bool) -> None:
+        """Logs a line if there is no bar and it is time for one, or `now`."""
+        if self.bar.disable and (now or time.monotonic() - self.last_line >= LINE_EVERY_S):
+            self.last_line = time.monotonic()
+            log.info("%s", text)
+
+
+class TrainingProgress(_Bar):
+    """Images seen, images a second, time left."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self.name = name
+        self.task: TaskID | None = None
+
+    def report(self, at: journal.Progress) -> None:
+        """Shows where a run is."""
+        if self.task is None:
+            self.task = self.bar.add_task(self.name, total=at.total_images, note="")
+        self.bar.update(self.task, completed=at.images_seen, note=f"{at.images_per_second:.0f} images/s")
+        left = duration((at.total_images - at.images_seen) / at.images_per_second)
+        losses = " ".join(f"{name}={value:.3f}" for name, value in at.stats.items() if name.startswith("loss/"))
+        self.line(
+            f"{self.name}: {at.images_seen:,} of {at.total_images:,} images, {at.images_per_second:.0f} images/s, {left} left, {losses}",
+            now=at.images_seen >= at.total_images,
+        )
+
+
+class EvaluationProgress(_Bar):
+    """A bar for each stage of a measurement; callable as `metrics.progress.Progress`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tasks: dict[str, TaskID] = {}
+
+    def __call__(self, stage: str, done: float) -> None:
+        if stage not in self.tasks:
+            self.tasks[stage] = self.bar.add_task(stage, total=100, note="")
+        self.bar.update(self.tasks[stage], completed=round(100 * done))
+        self.line(f"{stage}: {done:.0%}", now=done >= 1)
