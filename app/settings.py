@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from app.engine.device import DeviceName, Precision
+from app.engine.options import DeviceName, Precision
 
 PREFIX = "GANYMEDE_"
 OF_OTHERS = frozenset({"GANYMEDE_DATA"})  # the tools beside the service have variables too

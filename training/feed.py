@@ -48,9 +48,13 @@ class Feed:
 
     def indices(self, step: int) -> Tensor:
         """Which pictures (batch,) all processes together see in step `step`."""
-        wanted = range(step * self.batch, (step + 1) * self.batch)
-        items = len(self.images)
-        return torch.stack([self._permuted(position // items)[position % items] for position in wanted])
+        start, end, items = step * self.batch, (step + 1) * self.batch, len(self.images)
+        parts = []
+        while start < end:
+            epoch, position = divmod(start, items)
+            parts.append(self._permuted(epoch)[position : position + end - start])
+            start += len(parts[-1])
+        return torch.cat(parts)
 
     def _permuted(self, epoch: int) -> Tensor:
         if epoch != self._epoch:

@@ -8,17 +8,15 @@ a lone request a little; it buys pictures that are bit for bit the same alone an
 import os
 from abc import ABC, abstractmethod
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from app.engine.options import DeviceName, Precision
 from models.pixels import to_uint8
-
-DeviceName = Literal["auto", "cpu", "cuda"]
-Precision = Literal["auto", "float32", "bfloat16"]
 
 # Measured on one core, 28-px conditional and 64-px DCGAN: 1 row 2.5 and 3.4 ms, 2 rows 3.5 and 4.8 ms, 4 rows 5.5 and 7 ms,
 # 8 rows 11.5 and 13.5 ms. Four rows have (nearly) the throughput of eight and half the wait of a lone request.

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 from pydantic import ValidationError
 
 from app import errors
@@ -92,3 +93,10 @@ def test_help_lists_every_setting() -> None:
     done = run("--help")
     assert done.returncode == 0
     assert all(name in done.stdout for name, _, _ in variables())
+
+
+def test_a_device_that_is_not_there_is_a_bad_setting() -> None:
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU here")
+    done = run(GANYMEDE_DEVICE="cuda")
+    assert done.returncode == 2 and "GANYMEDE_DEVICE" in done.stderr and "Traceback" not in done.stderr

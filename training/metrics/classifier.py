@@ -151,7 +151,7 @@ def train_classifier(
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         optimizer = torch.optim.AdamW(network.parameters(), recipe.learning_rate, weight_decay=recipe.weight_decay)
         schedule = torch.optim.lr_scheduler.OneCycleLR(
-            optimizer, recipe.learning_rate, total_steps=max(4, recipe.steps), pct_start=0.25
+            optimizer, recipe.learning_rate, total_steps=max(10, recipe.steps), pct_start=0.25
         )
         network.train()
         for step, index in enumerate(batches(len(images), recipe.batch, recipe.steps)):

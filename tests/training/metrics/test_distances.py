@@ -16,7 +16,7 @@ def with_moments(n: int, mean: Tensor, root: Tensor, seed: int = 0) -> Tensor:
     """Rows whose sample mean and covariance are exactly `mean` and root @ root.T."""
     x = normal(n, len(mean), seed)
     x = x - x.mean(dim=0)
-    whitened = x @ torch.linalg.inv(torch.linalg.cholesky(torch.cov(x.T))).T
+    whitened = x @ torch.linalg.inv(torch.linalg.cholesky(torch.atleast_2d(torch.cov(x.T)))).T
     return whitened @ root.T + mean
 
 

@@ -1,0 +1,38 @@
+"""Runs the service in this process until it is told to stop."""
+
+import signal
+
+import uvicorn
+from prometheus_client import disable_created_metrics
+
+from app.engine.device import open_device
+from app.main import create_app
+from app.settings import Settings
+
+
+def serve(settings: Settings) -> bool:
+    """Serves until SIGTERM or SIGINT, then finishes what was accepted; False if it never came up.
+
+    Raises `DeviceError` for a device or precision that is not to be had here.
+    """
+    open_device(settings.device, settings.precision, settings.cpu_threads)  # found out now, not when the app has started
+    disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series for every counter, which nobody reads
+    config = uvicorn.Config(
+        create_app(settings),
+        host=settings.host,
+        port=settings.port,
+        log_config=None,
+        access_log=False,  # the app logs requests itself, with their ids
+        server_header=False,
+        timeout_graceful_shutdown=settings.shutdown_seconds,
+    )
+    server = uvicorn.Server(config)
+
+    def stop(_signal: int, _frame: object) -> None:
+        server.should_exit = True
+
+    # uvicorn raises the signal again once it has shut down, to tell whoever called it: here, stopping when told is success
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, stop)
+    server.run()
+    return server.started

@@ -1,0 +1,71 @@
+"""From a run to a zoo entry, and from a zoo entry back to its numbers, by the commands that a user types."""
+
+import json
+from pathlib import Path
+
+import pytest
+from tiny import write_config, write_idx
+
+from models.checkpoint import load_checkpoint
+from training.__main__ import main
+from training.run_dir import RunDir, weights_of
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A short run, published twice."""
+    folder = tmp_path_factory.mktemp("publish")
+    config = str(write_config(folder / "tiny.toml", write_idx(folder / "squares"), folder))
+    patch = pytest.MonkeyPatch()
+    patch.setattr("training.__main__.CACHE", folder / "cache")
+    assert main(["run", config, "total_images=64"]) == 0
+    for _ in range(2):
+        assert main(["publish", str(folder / "tiny"), "--zoo", str(folder / "zoo"), "--quick"]) == 0
+    yield folder
+    patch.undo()
+
+
+def test_a_published_entry_is_the_runs_average(folder: Path) -> None:
+    checkpoint = load_checkpoint(folder / "zoo" / "tiny" / "1")
+    expected = weights_of(RunDir(folder / "tiny"), "ema")
+    got = checkpoint.generator.state_dict()
+    assert expected.keys() == got.keys() and all(expected[k].equal(got[k]) for k in expected)
+
+
+def test_its_manifest_tells_data_recipe_and_metrics(folder: Path) -> None:
+    manifest = load_checkpoint(folder / "zoo" / "tiny" / "1").manifest
+    assert manifest.labels == ("top", "middle", "bottom")
+    assert (manifest.data.items, manifest.training.images_seen) == (200, 64)
+    assert {"cas", "cas_real", "cas_gap", "label_match", "fd", "kd", "density", "coverage", "memorised"} <= manifest.metrics.keys()
+    assert all("Quick check" in metric.protocol for metric in manifest.metrics.values())
+    assert str(folder / "tiny") not in json.dumps(manifest.model_dump(mode="json"))  # no paths of this machine but the data's
+
+
+def test_publishing_again_makes_the_next_version(folder: Path) -> None:
+    assert sorted(p.name for p in (folder / "zoo" / "tiny").iterdir()) == ["1", "2"]
+
+
+def test_the_card_has_what_a_user_must_know(folder: Path) -> None:
+    card = (folder / "zoo" / "tiny" / "1" / "CARD.md").read_text()
+    for wanted in ("CC0-1.0", "64 real pictures seen", "`cas_gap`", "## Limits", "top, middle, bottom", "samples.png"):
+        assert wanted in card
+
+
+def test_evaluating_a_published_model_gives_its_cards_numbers(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["evaluate", "tiny@1", "--zoo", str(folder / "zoo"), "--quick"]) == 0
+    lines = [line for line in capsys.readouterr().out.splitlines() if ": card " in line]
+    assert len(lines) >= 9
+    for line in lines:
+        _, numbers = line.split(": card ")
+        said, measured = numbers.split(", now ")
+        assert said == measured, line
+
+
+def test_a_model_that_is_not_there_is_told_with_those_that_are(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["evaluate", "tiny@9", "--zoo", str(folder / "zoo")]) == 2
+    assert "there is no tiny@9" in capsys.readouterr().err
+
+
+def test_a_run_without_a_state_cannot_be_published(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["publish", str(tmp_path)]) == 2
+    assert "is no run" in capsys.readouterr().err
