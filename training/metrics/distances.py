@@ -18,7 +18,7 @@ def frechet_distance(x: Tensor, y: Tensor) -> float:
     there are fewer pictures than features.
     """
     x, y = x.double(), y.double()
-    cov_x, cov_y = (torch.atleast_2d(torch.cov(features.T)) for features in (x, y))  # a scalar for D = 1
+    cov_x, cov_y = (torch.cov(features.T).reshape(x.shape[1], -1) for features in (x, y))  # `cov` gives a scalar for D = 1
     values, vectors = torch.linalg.eigh(cov_x)
     root_x = vectors * values.clamp(min=0).sqrt() @ vectors.T
     root_trace = torch.linalg.eigvalsh(root_x @ cov_y @ root_x).clamp(min=0).sqrt().sum()

@@ -109,9 +109,15 @@ def test_cache_is_reused_for_the_same_and_for_nothing_else(
 
 @pytest.mark.parametrize("damage", ["weights changed", "weights gone", "record changed", "record garbage", "record empty"])
 def test_a_damaged_cache_is_noticed_and_trained_again(
-    train: LabelledImages, test: LabelledImages, tiny: Recipe, tmp_path: Path, counted: list[int],
-    damage: str, caplog: pytest.LogCaptureFixture,
-) -> None:  # fmt: skip
+    train: LabelledImages,
+    test: LabelledImages,
+    tiny: Recipe,
+    tmp_path: Path,
+    counted: list[int],
+    *,
+    damage: str,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     before = get(train, test, tiny, tmp_path)
     weights, record = next(tmp_path.glob("*.safetensors")), next(tmp_path.glob("*.json"))
     if damage == "weights changed":
