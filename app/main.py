@@ -3,6 +3,7 @@
 from importlib.metadata import PackageNotFoundError, version
 
 from fastapi import FastAPI
+from fastapi_offline import FastAPIOffline
 
 from app import errors, openapi
 from app.lifespan import lifespan
@@ -29,7 +30,8 @@ def package_version() -> str:
 def create_app(settings: Settings | None = None) -> FastAPI:
     """The service as an ASGI app. Settings come from the environment if not given; models load when it starts."""
     settings = settings or Settings()
-    app = FastAPI(
+    app = FastAPIOffline(  # /docs with its scripts: it works where no other host can be reached
+        static_url="/docs/static",
         title="Ganymede",
         summary="The GAN server",
         description=DESCRIPTION,

@@ -46,13 +46,13 @@ def _parser() -> argparse.ArgumentParser:
 
     publish = verbs.add_parser("publish", help="measure a run's generator and put it into the zoo")
     publish.add_argument("run", type=Path, help="the run's folder, e.g. runs/fashion")
-    publish.add_argument("--zoo", type=Path, default=_zoo(), help="where models lie (default: GANYMEDE_MODELS_DIR or models/zoo)")
+    publish.add_argument("--zoo", type=Path, default=_zoo(), help="where models lie (default: %(default)s)")
     publish.add_argument("--quick", action="store_true", help="measure on few pictures; the card says so")
     publish.set_defaults(verb=_publish)
 
     evaluate = verbs.add_parser("evaluate", help="measure a published model again, beside what its card says")
     evaluate.add_argument("model", help="name, name@version, or a zoo entry's folder")
-    evaluate.add_argument("--zoo", type=Path, default=_zoo(), help="where models lie (default: GANYMEDE_MODELS_DIR or models/zoo)")
+    evaluate.add_argument("--zoo", type=Path, default=_zoo(), help="where models lie (default: %(default)s)")
     evaluate.add_argument("--data", type=Path, help="where its data set lies, if not where its config says")
     evaluate.add_argument("--quick", action="store_true", help="measure on few pictures; not comparable with the card")
     evaluate.set_defaults(verb=_evaluate)

@@ -12,6 +12,7 @@ def write_card(manifest: Manifest, config: TrainConfig, skipped: Sequence[str]) 
     """CARD.md: what the model draws, from which data, how it was trained, what was measured, and what it can't do."""
     training, data, output = manifest.training, manifest.data, manifest.output
     hours = training.seconds / 3600
+    left_out = f", {len(skipped)} broken ones skipped" if skipped else ""
     labels = f"\n\nLabels: {', '.join(manifest.labels)}." if manifest.labels else ""
     amended = "".join(
         f"\n- After {a['images_seen']:,} images the config was changed: {json.dumps(a['changed'])}" for a in training.amendments
@@ -24,7 +25,7 @@ def write_card(manifest: Manifest, config: TrainConfig, skipped: Sequence[str]) 
 
 ## Data
 
-{data.name}: {data.items:,} training pictures{f", {len(skipped)} broken ones skipped" if skipped else ""}. Source: {data.source}.
+{data.name}: {data.items:,} training pictures{left_out}. Source: {data.source}.
 Licence of the data: {data.licence}. Licence of the weights: {manifest.licence}.
 SHA-256 of the decoded training split: `{data.sha256}`.
 
@@ -32,7 +33,8 @@ SHA-256 of the decoded training split: `{data.sha256}`.
 
 - Family `{manifest.family}` ({family_named(manifest.family).paper}): {manifest.weights.parameters:,} parameters,
   z of {manifest.hparams["z_dim"]} numbers → {output.width}x{output.height} px, {output.channels} channel(s).
-- {training.images_seen:,} real pictures seen in {hours:.2f} hours on {training.hardware}; torch {training.torch}, code {training.commit}.{amended}
+- {training.images_seen:,} real pictures seen in {hours:.2f} hours on {training.hardware}; torch {training.torch},
+  code {training.commit or "outside a checkout"}.{amended}
 - The published weights are the moving average of the generator's.
 
 ```json
@@ -48,7 +50,7 @@ service sends them. "Real pictures" is the same measurement with real pictures i
 
 ## Limits
 
-{config.limits or "Draws only what its training data hold, with their biases. Pictures are synthetic and say so in their metadata."}
+{config.limits or "Draws only what its training data hold, with their biases."}
 """
 
 

@@ -64,10 +64,8 @@ class TrainingProgress(_Bar):
         self.bar.update(self.task, completed=at.images_seen, note=f"{at.images_per_second:.0f} images/s")
         left = duration((at.total_images - at.images_seen) / at.images_per_second)
         losses = " ".join(f"{name}={value:.3f}" for name, value in at.stats.items() if name.startswith("loss/"))
-        self.line(
-            f"{self.name}: {at.images_seen:,} of {at.total_images:,} images, {at.images_per_second:.0f} images/s, {left} left, {losses}",
-            now=at.images_seen >= at.total_images,
-        )
+        seen = f"{at.images_seen:,} of {at.total_images:,} images, {at.images_per_second:.0f} images/s"
+        self.line(f"{self.name}: {seen}, {left} left, {losses}", now=at.images_seen >= at.total_images)
 
 
 class EvaluationProgress(_Bar):

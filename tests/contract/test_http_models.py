@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 
 import httpx2
 import pytest
@@ -118,3 +119,12 @@ def test_the_log_is_one_json_object_a_line(client: httpx2.Client, server) -> Non
     lines = [json.loads(line) for line in server.log().splitlines()]
     (entry,) = [line for line in lines if line.get("request_id") == "find-me-in-the-log"]
     assert (entry["status"], entry["route"], entry["method"]) == (200, "/v1/models", "GET")
+
+
+def test_the_docs_page_needs_no_other_host(client: httpx2.Client) -> None:
+    page = client.get("/docs").text
+    scripts = re.findall(r'(?:src|href)="([^"]+\.(?:js|css))"', page)
+    assert len(scripts) >= 2
+    for script in scripts:
+        assert script.startswith("/")
+        assert len(client.get(script).content) > 10_000

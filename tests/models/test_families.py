@@ -5,8 +5,8 @@ import torch
 from torch import Tensor
 from zoo_factory import TINY
 
-from models.families import FAMILIES, family_named
 from models.errors import UnknownFamilyError
+from models.families import FAMILIES, family_named
 from models.family import Family, ImageHParams
 from models.latents import latents, one_hot
 from training.recipes import RECIPES

@@ -37,7 +37,7 @@ def test_a_seed_means_the_same_beside_any_others_and_at_any_size(seed: int, othe
 
 
 def test_a_seed_means_the_same_in_another_process() -> None:
-    code = "from models.latents import latents; import sys; sys.stdout.buffer.write(latents([3, 2**63 - 1], 100).numpy().tobytes())"
+    code = "import sys, models.latents as l; sys.stdout.buffer.write(l.latents([3, l.MAX_SEED], 100).numpy().tobytes())"
     there = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout
     assert there == latents([3, MAX_SEED], 100).numpy().tobytes()
 

@@ -33,7 +33,9 @@ def test_dcgan_names_the_sizes_it_can_draw(resolution: int) -> None:
         dcgan.DcganHParams(resolution=resolution)
 
 
-@pytest.mark.parametrize(("resolution", "widths"), [(28, (16, 8, 8)), (32, (16, 8, 8, 8)), (64, (16, 8, 8, 8)), (96, (16, 8, 8, 8, 8))])
+@pytest.mark.parametrize(
+    ("resolution", "widths"), [(28, (16, 8, 8)), (32, (16, 8, 8, 8)), (64, (16, 8, 8, 8)), (96, (16, 8, 8, 8, 8))]
+)
 def test_conditional_draws_28_to_64_px_and_more(resolution: int, widths: tuple[int, ...]) -> None:
     hp = conditional.ConditionalHParams(resolution=resolution, widths=widths, classes=4, channels=3, feature_dim=16)
     y = one_hot([1, 3], 4)

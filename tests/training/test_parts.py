@@ -1,6 +1,7 @@
 """The small parts of the loop: schedule, feed, averaged generator, augmentation, pictures."""
 
 import io
+import itertools
 import math
 
 import pytest
@@ -33,7 +34,7 @@ def test_rate_rises_stays_and_falls() -> None:
     assert factors[100:501] == [1.0] * 401
     assert factors[750] == pytest.approx(0.55)
     assert factors[1000] == pytest.approx(0.1)
-    assert all(a >= b for a, b in zip(factors[500:], factors[501:], strict=False))
+    assert all(a >= b for a, b in itertools.pairwise(factors[500:]))
 
 
 def test_every_epoch_shows_every_picture_once_in_another_order() -> None:
