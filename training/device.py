@@ -13,16 +13,10 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
+from models.hardware import has_bfloat16
 from training.config import DeviceConfig
 
 M = TypeVar("M", bound=nn.Module)
-
-
-def bfloat16_is_fast(device: torch.device) -> bool:
-    """Whether this device computes in bfloat16 natively. Emulated, it is many times slower than float32, or fails."""
-    if device.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    return bool(torch.cpu._is_avx512_bf16_supported())
 
 
 class Hardware:
@@ -44,7 +38,7 @@ class Hardware:
         # the same run twice gives the same bits; an operation that has no such version warns instead of failing
         torch.use_deterministic_algorithms(True, warn_only=True)
         torch.backends.cudnn.benchmark = False
-        wants_bfloat16 = config.precision == "bfloat16" or (config.precision == "auto" and bfloat16_is_fast(self.device))
+        wants_bfloat16 = config.precision == "bfloat16" or (config.precision == "auto" and has_bfloat16(self.device))
         self.dtype = torch.bfloat16 if wants_bfloat16 else torch.float32
 
     @property

@@ -28,6 +28,16 @@ class Progress:
     stats: dict[str, float]
 
 
+@dataclass(frozen=True)
+class Sitting:
+    """Where this process took the run over, and on what hardware."""
+
+    hardware: str
+    step: int
+    images_seen: int
+    seconds: float  # of all earlier sittings
+
+
 class Journal:
     """Kept by the process of rank 0. Nothing in it changes what the weights become."""
 
@@ -38,15 +48,12 @@ class Journal:
         recipe: Recipe,
         hparams: ImageHParams,
         report: Callable[[Progress], None],
-        *,
-        step: int,
-        images_seen: int,
-        seconds: float,
+        sitting: Sitting,
     ) -> None:
         self.run, self.config, self.recipe, self.hparams, self.report = run, config, recipe, hparams, report
-        self.resumed_at, self.seconds_before = images_seen, seconds
+        self.sitting = sitting
         self.started = self.saved = time.monotonic()
-        run.forget_stats_after(step)
+        run.forget_stats_after(sitting.step)
 
     def after_step(self, step: int, images_seen: int, factor: float, stats: Mapping[str, Tensor]) -> None:
         """Does what is due after a step. Raises `DivergedError`."""
@@ -59,14 +66,15 @@ class Journal:
             return
         scalars = check_finite({name: value.item() for name, value in stats.items()}, images_seen)
         elapsed = time.monotonic() - self.started
-        seconds, speed = self.seconds_before + elapsed, (images_seen - self.resumed_at) / elapsed
+        seconds, speed = self.sitting.seconds + elapsed, (images_seen - self.sitting.images_seen) / elapsed
         if log_due:
             about = {"step": step, "images": images_seen, "seconds": round(seconds, 1), "images_per_second": round(speed, 1)}
             self.run.add_stats({**about, "learning_rate_factor": factor, **scalars})
         if crossed or done:
             self.draw(images_seen)
         if save_due:
-            self.run.save_state(self.recipe, step=step, images_seen=images_seen, seconds=seconds)
+            hardware = self.sitting.hardware
+            self.run.save_state(self.recipe, step=step, images_seen=images_seen, seconds=seconds, hardware=hardware)
             self.saved = time.monotonic()
         self.report(Progress(images_seen, self.config.total_images, speed, scalars))
 

@@ -15,7 +15,7 @@ from training.config import ConfigError, TrainConfig
 from training.data import LabelledImages, load
 from training.device import Hardware
 from training.feed import Feed, seed_of
-from training.journal import Journal, Progress
+from training.journal import Journal, Progress, Sitting
 from training.recipes import RECIPES
 from training.run_dir import RunDir
 from training.schedule import rate_factor
@@ -52,7 +52,8 @@ def train(config: TrainConfig, report: Callable[[Progress], None], *, amend: boo
     )
     journal = None
     if hardware.rank == 0:
-        journal = Journal(run, config, recipe, hparams, report, step=step, images_seen=images_seen, seconds=seconds)
+        sitting = Sitting(hardware.describe(), step, images_seen, seconds)
+        journal = Journal(run, config, recipe, hparams, report, sitting)
     rates = {name: optimizer.param_groups[0]["lr"] for name, optimizer in recipe.optimizers.items()}
     plan = config.optimizer
 

@@ -14,7 +14,6 @@ from models.manifest import Data, Manifest, Output, Training
 from training.card import write_card
 from training.config import ConfigError, to_json
 from training.data import LabelledImages, load
-from training.device import Hardware
 from training.evaluate import evaluate
 from training.loop import hparams_for
 from training.metrics.progress import Progress
@@ -74,7 +73,7 @@ def _checkpoint(run: RunDir, data: LabelledImages, weights: Mapping[str, torch.T
             amendments=tuple(run.amendments()),
             images_seen=int(about["images_seen"]),
             seconds=float(about["seconds"]),
-            hardware=Hardware(config.device).describe(),
+            hardware=about["hardware"],
             torch=torch.__version__,
             python=platform.python_version(),
             commit=commit(),

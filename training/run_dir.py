@@ -109,13 +109,13 @@ class RunDir:
             return []
         return [json.loads(line) for line in self.amendments_file.read_text().splitlines()]
 
-    def save_state(self, recipe: Recipe, *, step: int, images_seen: int, seconds: float) -> None:
-        """Writes the state after `step` steps, replacing the one before."""
-        about = {"step": str(step), "images_seen": str(images_seen), "seconds": repr(seconds)}
+    def save_state(self, recipe: Recipe, *, step: int, images_seen: int, seconds: float, hardware: str) -> None:
+        """Writes the state after `step` steps, replacing the one before. `seconds` are of all sittings together."""
+        about = {"step": str(step), "images_seen": str(images_seen), "seconds": repr(seconds), "hardware": hardware}
         replace_file(self.state_file, safetensors.torch.save(pack_state(recipe), metadata=about))
 
     def about(self) -> dict[str, str]:
-        """What the saved state says of itself: step, images_seen, seconds. Empty where there is none."""
+        """What the saved state says of itself: step, images_seen, seconds, hardware. Empty where there is none."""
         if not self.state_file.exists():
             return {}
         with self.state_file.open("rb") as f:  # by hand: the library opens the file twice, and it may be replaced in between

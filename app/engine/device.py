@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from app.engine.options import DeviceName, Precision
+from models.hardware import has_bfloat16
 from models.pixels import to_uint8
 
 # Measured on one core, 28-px conditional and 64-px DCGAN: 1 row 2.5 and 3.4 ms, 2 rows 3.5 and 4.8 ms, 4 rows 5.5 and 7 ms,
@@ -69,7 +70,7 @@ class CpuDevice(Device):
     micro_batch = CPU_MICRO_BATCH
 
     def __init__(self, precision: Precision, lanes: int | None) -> None:
-        has_bf16 = cpu_has_bfloat16()
+        has_bf16 = has_bfloat16(torch.device("cpu"))
         if precision == "bfloat16" and not has_bf16:
             raise DeviceError("this CPU has no bfloat16 arithmetic (AVX512-BF16); set GANYMEDE_PRECISION to float32 or auto")
         self.precision = "bfloat16" if precision == "bfloat16" or (precision == "auto" and has_bf16) else "float32"
@@ -104,7 +105,7 @@ class CudaDevice(Device):
     def __init__(self, precision: Precision) -> None:
         if not torch.cuda.is_available():
             raise DeviceError("no CUDA device is to be had here; set GANYMEDE_DEVICE to cpu or auto")
-        has_bf16 = torch.cuda.is_bf16_supported()
+        has_bf16 = has_bfloat16(torch.device("cuda"))
         if precision == "bfloat16" and not has_bf16:
             raise DeviceError("this GPU has no bfloat16 arithmetic; set GANYMEDE_PRECISION to float32 or auto")
         self.precision = "bfloat16" if has_bf16 and precision != "float32" else "float32"
@@ -131,11 +132,6 @@ class CudaDevice(Device):
             self._stream.synchronize()
         drawn: NDArray[np.uint8] = host[: len(rows[0])].numpy().copy()
         return drawn
-
-
-def cpu_has_bfloat16() -> bool:
-    """Whether this CPU multiplies bfloat16 itself. Where it doesn't, bfloat16 convolutions are slow or fail outright."""
-    return bool(torch.cpu._is_avx512_bf16_supported())
 
 
 def autocast(device: str, precision: str) -> AbstractContextManager[Any]:

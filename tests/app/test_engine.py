@@ -14,12 +14,13 @@ import torch
 from torch import Tensor, nn
 from zoo_factory import REAL_SIZE, make_entry, make_zoo
 
-from app.engine.device import CpuDevice, DeviceError, cpu_has_bfloat16, open_device
+from app.engine.device import CpuDevice, DeviceError, open_device
 from app.engine.engine import Engine, EngineConfig
 from app.engine.errors import DeadlineExceededError, EngineStoppedError, ExecutionFailedError, OverloadedError
 from app.engine.orders import DrawOrder
 from app.telemetry import Metrics
 from models.checkpoint import load_checkpoint
+from models.hardware import has_bfloat16
 from models.latents import latents, one_hot
 from models.pixels import to_uint8
 
@@ -240,7 +241,7 @@ def test_leaving_finishes_what_was_accepted_and_refuses_the_rest(tmp_path: Path)
 
 def test_the_cpu_is_not_asked_for_what_it_does_not_have() -> None:
     assert open_device("cpu", "float32", 3).lanes == 3
-    if cpu_has_bfloat16():
+    if has_bfloat16(torch.device("cpu")):
         assert open_device("cpu", "auto").precision == "bfloat16"
     else:
         assert open_device("cpu", "auto").precision == "float32"
