@@ -1,7 +1,5 @@
 # Two targets: `serve` (the default) has what answering requests needs and nothing else; `train` adds training.
-ARG PYTHON=3.11
-
-FROM python:${PYTHON}-slim AS base
+FROM python:3.11-slim AS base
 ENV PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PATH=/opt/venv/bin:$PATH
 RUN useradd --system --uid 10001 --create-home --home-dir /home/ganymede ganymede
 WORKDIR /srv/ganymede

@@ -7,12 +7,13 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from pydantic import BaseModel
 from server_process import ServerProcess
 
 from app.settings import variables
 from models.checkpoint import read_manifest
 from models.families import FAMILIES
-from training.config import SHIPPED_CONFIGS, load_config
+from training.config import SHIPPED_CONFIGS, TrainConfig, load_config
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text()
@@ -51,6 +52,24 @@ def test_the_readmes_training_commands_are_accepted() -> None:
         _, _, verb, config, *overrides = [word for word in words if word != "…"]
         assert verb == "run"
         load_config(Path(config), overrides)
+
+
+def keys(section: type[BaseModel], prefix: str = "") -> list[str]:
+    """Every dotted key of a config."""
+    found = []
+    for name, field in section.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            found += keys(field.annotation, f"{prefix}{name}.")
+        else:
+            found.append(f"{prefix}{name}")
+    return found
+
+
+def test_every_key_of_a_config_is_documented() -> None:
+    told = (ROOT / "docs" / "training.md").read_text()
+    every = keys(TrainConfig)
+    assert len(every) > 30
+    assert [key for key in every if f"`{key}`" not in told and f"`{key}.*`" not in told] == []
 
 
 def test_dependencies_say_why_they_are_there() -> None:
