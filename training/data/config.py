@@ -21,6 +21,7 @@ class DataConfig(BaseModel):
     labels: tuple[str, ...] | None = None  # idx: the names of labels 0, 1, …; other formats carry their own
     resolution: int | None = Field(None, ge=4, le=1024)  # height and width, px; None: as they are, which must be all equal
     channels: Literal[1, 3] | None = None  # grey or RGB; None: as they are, which must be all equal
+    holdout: float = Field(0.1, ge=0, le=0.5)  # of each class, kept for measuring where there is no test split; 0: nothing is
     mirror: bool = False  # horizontal flips while training; never for digits or writing
     source: str
     licence: str

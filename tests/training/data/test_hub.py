@@ -14,7 +14,9 @@ datasets = pytest.importorskip("datasets", reason="the 'hub' extra is not instal
 
 
 def config(path: Path | str, **more: object) -> DataConfig:
-    return DataConfig.model_validate({"name": "pets", "format": "hub", "path": path, "source": "s", "licence": "l", **more})
+    return DataConfig.model_validate(
+        {"name": "pets", "format": "hub", "path": path, "source": "s", "licence": "l", "holdout": 0, **more}
+    )
 
 
 @pytest.fixture(autouse=True)

@@ -15,7 +15,9 @@ LABELS = np.arange(12, dtype=np.uint8) % 3
 
 
 def config(path: Path, **more: object) -> DataConfig:
-    return DataConfig.model_validate({"name": "x", "format": "idx", "path": path, "source": "s", "licence": "l", **more})
+    return DataConfig.model_validate(
+        {"name": "x", "format": "idx", "path": path, "source": "s", "licence": "l", "holdout": 0, **more}
+    )
 
 
 def images_bytes(pixels: np.ndarray = PIXELS) -> bytes:

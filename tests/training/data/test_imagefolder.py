@@ -12,7 +12,7 @@ from training.data import DataConfig, DataError, NoTestSplitError, load
 
 def config(path: Path, **more: object) -> DataConfig:
     return DataConfig.model_validate(
-        {"name": "x", "format": "imagefolder", "path": path, "source": "s", "licence": "l", **more}
+        {"name": "x", "format": "imagefolder", "path": path, "source": "s", "licence": "l", "holdout": 0, **more}
     )
 
 

@@ -126,4 +126,6 @@ def test_data_of_another_model_are_refused(labelled: DataConfig, tmp_path: Path,
         evaluate(other, labelled, quick=True, cache=cache)
     assert isinstance(labelled.path, Path)
     with pytest.raises(NoTestSplitError):
-        evaluate(model(tmp_path / "other", "dcgan", channels=1), config(labelled.path / "train"), quick=True, cache=cache)
+        evaluate(
+            model(tmp_path / "other", "dcgan", channels=1), config(labelled.path / "train", holdout=0), quick=True, cache=cache
+        )
