@@ -56,7 +56,7 @@ class SnapshotConfig(Section):
     """What a run leaves behind while it goes on."""
 
     every_images: int = Field(20_000, ge=1)  # sample sheet, curves
-    log_every_steps: int = Field(50, ge=1)  # a line of stats.jsonl
+    log_every_steps: int = Field(48, ge=1)  # a line of stats.jsonl; a multiple of penalty_every shows the penalties
     save_every_s: float = Field(60.0, ge=0)  # the state that a killed run goes on from; doesn't change the result
     sheet_columns: int = Field(16, ge=1, le=64)
     sheet_rows: int = Field(8, ge=1, le=64)  # of unconditional models; label-conditional ones get a row for each class

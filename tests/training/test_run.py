@@ -71,8 +71,8 @@ def test_killed_three_times_a_run_ends_with_the_same_bits(straight: RunDir, data
 
 def test_a_run_leaves_config_statistics_curves_and_sheets(straight: RunDir) -> None:
     assert json.loads(straight.config_file.read_text())["name"] == "tiny"
-    assert [line["images"] for line in straight.stats()] == list(range(160, 1921, 160))
-    assert {"loss/d", "loss/g", "logits/real", "logits/fake"} <= straight.stats()[-1].keys()
+    assert [line["images"] for line in straight.stats()] == list(range(192, 1921, 192))
+    assert {"loss/d", "loss/g", "logits/real", "logits/fake", "penalty/r1", "penalty/r2"} <= straight.stats()[-1].keys()
     assert Image.open(io.BytesIO(straight.curves_file.read_bytes())).format == "PNG"
     assert sorted(p.name for p in straight.samples.iterdir()) == [f"{n:010d}.png" for n in (640, 1280, 1920)]
     sheet = Image.open(io.BytesIO((straight.samples / "0000001920.png").read_bytes()))
@@ -147,4 +147,4 @@ def test_two_processes_train_one_model(data: Path, tmp_path: Path) -> None:
     subprocess.run([*launcher, str(script), str(config)], cwd=ROOT, env={**ONE_THREAD, "PYTHONPATH": str(ROOT)}, check=True)
     run = RunDir(tmp_path / "tiny")
     assert run.images_seen() == 320  # of both together
-    assert [line["images"] for line in run.stats()] == [160, 320]
+    assert [line["images"] for line in run.stats()] == [192, 320]

@@ -53,7 +53,7 @@ penalty_every = 3
 warmup_images = 160
 [snapshots]
 every_images = 640
-log_every_steps = 10
+log_every_steps = 12
 save_every_s = 0.05
 sheet_columns = 4
 [device]

@@ -47,7 +47,7 @@ class AdversarialRecipe:
         with self.hardware.autocast():
             fake = self.generator(z, *y).float()
 
-        stats, real_logits = self._update_discriminator(real, fake.detach(), y, penalise=step % self.penalty_every == 0)
+        stats, real_logits = self._update_discriminator(real, fake.detach(), y, penalise=(step + 1) % self.penalty_every == 0)
 
         # The discriminator has moved: the generator answers the new one. It only passes gradients on, so it needs none itself.
         self.discriminator.requires_grad_(False)
