@@ -13,10 +13,11 @@ from training.card import metrics_table
 from training.config import ConfigError, load_config, parse_config
 from training.data import DataConfig, DataError
 from training.journal import DivergedError
+from training.metrics.cache import DEFAULT_CACHE
 from training.progress import EvaluationProgress, TrainingProgress
 from training.run_dir import RunDir
 
-CACHE = Path("runs/.cache")  # classifiers of `evaluate`, which need training once for each data set
+CACHE = DEFAULT_CACHE  # classifiers of `evaluate`, which need training once for each data set
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

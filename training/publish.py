@@ -10,7 +10,7 @@ import torch
 
 from models.checkpoint import Checkpoint, pack_weights, save_checkpoint
 from models.families import family_named
-from models.manifest import Data, Manifest, Output, Training
+from models.manifest import Data, Manifest, Output, Training, Weights
 from training.card import write_card
 from training.config import ConfigError, to_json
 from training.data import LabelledImages, load
@@ -31,15 +31,17 @@ def publish(run: RunDir, zoo: Path, cache: Path, progress: Progress, *, quick: b
     config = run.config()
     weights = weights_of(run, "ema")
     data = load(config.data, "train")
-    checkpoint = _checkpoint(run, data, weights, zoo)
+    packed, description = pack_weights(weights)
+    checkpoint = _checkpoint(run, data, weights, description, zoo)
     metrics = evaluate(checkpoint, config.data, quick=quick, progress=progress, cache=cache)
     manifest = checkpoint.manifest.model_copy(update={"metrics": metrics, "created": datetime.now(UTC)})
-    packed, _ = pack_weights(weights)
     sheet = draw_sheet(checkpoint.generator, checkpoint.hparams, config.snapshots.sheet_columns, config.snapshots.sheet_rows)
     return save_checkpoint(zoo, manifest, packed, sheet, write_card(manifest, config, data.skipped))
 
 
-def _checkpoint(run: RunDir, data: LabelledImages, weights: Mapping[str, torch.Tensor], zoo: Path) -> Checkpoint:
+def _checkpoint(
+    run: RunDir, data: LabelledImages, weights: Mapping[str, torch.Tensor], description: Weights, zoo: Path
+) -> Checkpoint:
     """The run's averaged generator with a manifest that only lacks its metrics."""
     config = run.config()
     about = run.about()
@@ -49,7 +51,6 @@ def _checkpoint(run: RunDir, data: LabelledImages, weights: Mapping[str, torch.T
     generator.load_state_dict(dict(weights))
     if not all(torch.isfinite(tensor).all() for tensor in weights.values()):
         raise ConfigError(f"{run.path}: the averaged generator holds NaN or infinity; there is nothing to publish")
-    _, description = pack_weights(weights)
     manifest = Manifest(
         name=config.name,
         version=next_version(zoo, config.name),

@@ -1,7 +1,7 @@
 """Label-conditional residual generator with a projection discriminator, 28 to 64 px and up.
 
 The discriminator is Miyato & Koyama 2018 (https://arxiv.org/abs/1802.05637), the conditional normalisation follows
-BigGAN (https://arxiv.org/abs/1809.11096) in reading both the class and the latent. Departures, measured on CPU: no
+BigGAN (https://arxiv.org/abs/1809.11096) in reading both the class and the latent. Departures, made for CPUs: no
 BatchNorm anywhere (see `blocks.groups`), no attention, one 3x3 convolution in each residual branch and none at full size,
 up-sampling by a 4x4 stride-2 transposed convolution, whose kernel is a multiple of its stride: no checkerboard.
 """

@@ -24,7 +24,7 @@ from training.metrics.progress import Progress, silent
 
 log = logging.getLogger(__name__)
 
-DEFAULT_CACHE = Path("runs/.cache/classifiers")
+DEFAULT_CACHE = Path("runs/.cache")
 
 
 @dataclass(frozen=True)

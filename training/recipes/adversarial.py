@@ -53,7 +53,7 @@ class AdversarialRecipe:
         self.discriminator.requires_grad_(False)
         with self.hardware.autocast():
             fake_logits = self.discriminator(augment(fake, self.policy), *y).float()
-        # The real logits are those of a moment ago; scoring the same pictures again cost a tenth of a step.
+        # The real logits are those of a moment ago: scoring the same pictures again would be a fourth forward pass of D.
         loss_g = self.loss.generator(real_logits, fake_logits)
         self.opt_g.zero_grad(set_to_none=True)
         torch.autograd.backward(loss_g)
