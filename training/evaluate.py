@@ -81,7 +81,6 @@ class Bench:
     scale: Scale
     cache: Path
     progress: Progress
-    bfloat16: bool
 
     def classifier(self, recipe: Recipe, seed: int, stage: str) -> Trained:
         """A classifier of the real training split, from the cache if it is there."""
@@ -89,7 +88,7 @@ class Bench:
         return trained_classifier(
             self.train if labelled else rotated(self.train), self.test if labelled else rotated(self.test),
             # a mirrored picture turned left looks like a picture turned right
-            recipe=recipe, seed=seed, mirror=self.data.mirror and labelled, bfloat16=self.bfloat16, cache=self.cache,
+            recipe=recipe, seed=seed, mirror=self.data.mirror and labelled, cache=self.cache,
             progress=lambda _, done: self.progress(stage, done),
         )  # fmt: skip
 
@@ -110,7 +109,6 @@ def evaluate(
     quick: bool = False,
     progress: Progress = silent,
     cache: Path = DEFAULT_CACHE,
-    bfloat16: bool = False,
 ) -> dict[str, Metric]:
     """All metrics that fit the model's task, by their stable names.
 
@@ -118,7 +116,7 @@ def evaluate(
     and `cas_gap`; of unconditional models of labelled data `classes_present`. `quick` takes seconds and is for tests. Raises
     DataError where data and model don't belong together, NoTestSplitError where nothing was held out.
     """
-    return measure(checkpoint, data, QUICK if quick else FULL, progress=progress, cache=cache, bfloat16=bfloat16).metrics
+    return measure(checkpoint, data, QUICK if quick else FULL, progress=progress, cache=cache).metrics
 
 
 def measure(
@@ -128,13 +126,12 @@ def measure(
     *,
     progress: Progress = silent,
     cache: Path = DEFAULT_CACHE,
-    bfloat16: bool = False,
 ) -> Evaluation:
     """As `evaluate`, with recalls and the most suspicious pictures for a card."""
     progress("reading data", 0.0)
     train, test = (_fitting(checkpoint, load(data, split)) for split in ("train", "test"))
     train, test = _some(train, scale.real_pictures), _some(test, scale.real_pictures)
-    bench = Bench(train, test, data, scale, cache, progress, bfloat16)
+    bench = Bench(train, test, data, scale, cache, progress)
     encoder = bench.classifier(scale.features, 0, "training the features' classifier")
     images, asked = _drawn(checkpoint, bench)
     metrics, memory = _distances(bench, encoder, images)
@@ -285,7 +282,7 @@ def _cas(bench: Bench, generated: LabelledImages) -> tuple[dict[str, Metric], tu
     def score(train: LabelledImages, stage: str) -> cas.Score:
         return cas.accuracy_score(
             train, bench.test, mirror=bench.data.mirror, recipe=scale.features, seeds=scale.cas_seeds,
-            bfloat16=bench.bfloat16, cache=bench.cache, progress=bench.progress, stage=stage,
+            cache=bench.cache, progress=bench.progress, stage=stage,
         )  # fmt: skip
 
     real, made = score(bench.train, "training on real pictures"), score(generated, "training on generated pictures")

@@ -27,6 +27,7 @@ class ConditionalHParams(ImageHParams):
     classes: int = Field(ge=1, le=10_000)
     embed_dim: int = Field(32, ge=1, le=1024)  # of a class, in the generator
     widths: tuple[int, ...] = Field((128, 64, 32), min_length=2, max_length=8)  # feature maps, smallest picture first
+    d_widths: tuple[int, ...] | None = None  # the discriminator's own, as long as `widths`; None: the same
     feature_dim: int = Field(256, ge=8, le=4096)  # of the discriminator's last layer
 
     @model_validator(mode="after")
@@ -37,6 +38,8 @@ class ConditionalHParams(ImageHParams):
                 f"resolution {self.resolution} halved {halvings} times (one less than `widths` has entries) must give a "
                 f"whole number from 4 to 16: change the number of `widths`"
             )
+        if self.d_widths is not None and len(self.d_widths) != len(self.widths):
+            raise ValueError(f"`d_widths` must have {len(self.widths)} entries, as `widths` has")
         return self
 
     @property
@@ -111,7 +114,8 @@ class Discriminator(nn.Module):
 
     def __init__(self, hp: ConditionalHParams) -> None:
         super().__init__()
-        narrow_to_wide = hp.widths[-2::-1]  # the picture goes to half its side at once: 16 pixels fit in the next width
+        # the picture goes to half its side at once: 16 pixels fit in the next width
+        narrow_to_wide = (hp.d_widths or hp.widths)[-2::-1]
         layers: list[nn.Module] = [nn.Conv2d(hp.channels, narrow_to_wide[0], kernel_size=4, stride=2, padding=1)]
         for a, b in itertools.pairwise((*narrow_to_wide, hp.feature_dim)):
             layers += [Residual(a), nn.LeakyReLU(SLOPE), nn.Conv2d(a, b, kernel_size=4, stride=2, padding=1)]

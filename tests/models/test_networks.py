@@ -49,6 +49,18 @@ def test_conditional_says_how_many_widths_a_resolution_needs() -> None:
         conditional.ConditionalHParams(resolution=28, widths=(8, 8, 8, 8), classes=2)
 
 
+def test_a_discriminator_may_be_narrower_than_its_generator() -> None:
+    def parameters(network: nn.Module) -> int:
+        return sum(p.numel() for p in network.parameters())
+
+    same, narrow = (conditional.ConditionalHParams(classes=4, d_widths=d) for d in (None, (64, 32, 16)))
+    assert parameters(conditional.Generator(narrow)) == parameters(conditional.Generator(same))
+    assert parameters(conditional.Discriminator(narrow)) < 0.7 * parameters(conditional.Discriminator(same))
+    assert conditional.Discriminator(narrow)(torch.zeros(2, 1, 28, 28), one_hot([1, 3], 4)).shape == (2,)
+    with pytest.raises(ValueError, match="must have 3 entries"):
+        conditional.ConditionalHParams(classes=4, d_widths=(64, 32))
+
+
 def test_blended_labels_lie_between_their_classes() -> None:
     torch.manual_seed(0)
     hp = conditional.ConditionalHParams(resolution=8, widths=(16, 8), classes=2, channels=1)

@@ -45,7 +45,6 @@ def trained_classifier(
     recipe: Recipe,
     seed: int,
     mirror: bool,
-    bfloat16: bool = False,
     cache: Path = DEFAULT_CACHE,
     progress: Progress = silent,
 ) -> Trained:
@@ -55,7 +54,6 @@ def trained_classifier(
         "recipe": json.loads(json.dumps(asdict(recipe))),  # tuples as JSON gives them back
         "seed": seed,
         "mirror": mirror,
-        "bfloat16": bfloat16,
         "classes": train.classes,
         "shape": list(train.images.shape[1:]),
         "train_sha256": train.sha256(),
@@ -71,7 +69,7 @@ def trained_classifier(
     start = time.monotonic()
     network = train_classifier(
         train.images, train.labels, train.classes,
-        recipe=recipe, seed=seed, mirror=mirror, bfloat16=bfloat16, progress=progress,
+        recipe=recipe, seed=seed, mirror=mirror, progress=progress,
     )  # fmt: skip
     seconds = time.monotonic() - start
     predicted = predict(network, test.images).labels

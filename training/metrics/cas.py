@@ -35,7 +35,6 @@ def accuracy_score(
     mirror: bool,
     recipe: Recipe = FEATURES,
     seeds: Sequence[int] = SEEDS,
-    bfloat16: bool = False,
     cache: Path = DEFAULT_CACHE,
     progress: Progress = silent,
     stage: str = "classification accuracy score",
@@ -46,7 +45,7 @@ def accuracy_score(
     """
     trained = [
         trained_classifier(
-            train, test, recipe=recipe, seed=seed, mirror=mirror, bfloat16=bfloat16, cache=cache,
+            train, test, recipe=recipe, seed=seed, mirror=mirror, cache=cache,
             progress=lambda _, done, i=i: progress(stage, (i + done) / len(seeds)),
         )
         for i, seed in enumerate(seeds)

@@ -6,7 +6,6 @@ Changing anything here changes every published number: raise PROTOCOL with it.
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Literal
 
@@ -136,14 +135,13 @@ def train_classifier(
     recipe: Recipe,
     seed: int,
     mirror: bool = False,
-    bfloat16: bool = False,
     progress: Progress = silent,
 ) -> Classifier:
     """Trains on uint8 images (N, C, H, W) with int64 labels (N,) for the recipe's full length; there is no early stopping.
 
-    AdamW with a one-cycle learning rate (Smith 2018, https://arxiv.org/abs/1803.09820). `bfloat16` only where the hardware
-    has it. Returns the network in eval mode and leaves the global random state as it was. Equal arguments give equal
-    weights on one machine with one number of threads.
+    AdamW with a one-cycle learning rate (Smith 2018, https://arxiv.org/abs/1803.09820). In float32 on any hardware:
+    its numbers are to compare. Returns the network in eval mode and leaves the global random state as it was. Equal arguments
+    give equal weights on one machine with one number of threads.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -156,19 +154,13 @@ def train_classifier(
         network.train()
         for step, index in enumerate(batches(len(images), recipe.batch, recipe.steps)):
             x = augment(prepare(images[index]), shift_px=recipe.shift_px, mirror=mirror)
-            with _autocast(bfloat16):
-                logits = network(x)
-            loss = F.cross_entropy(logits.float(), labels[index])
+            loss = F.cross_entropy(network(x), labels[index])
             optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             schedule.step()
             progress("training a classifier", (step + 1) / recipe.steps)
     return network.eval().requires_grad_(False)
-
-
-def _autocast(enabled: bool) -> AbstractContextManager[object]:
-    return torch.autocast("cpu", dtype=torch.bfloat16, enabled=enabled)
 
 
 @dataclass(frozen=True)

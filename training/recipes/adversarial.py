@@ -29,8 +29,9 @@ class AdversarialRecipe:
         self.ema = Ema(self.generator, config.ema.half_life_images, config.ema.ramp)
         rate = config.optimizer.learning_rate
         betas = config.optimizer.betas
-        self.opt_g = Adam(self.generator.parameters(), lr=rate, betas=betas)
-        self.opt_d = Adam(self.discriminator.parameters(), lr=config.optimizer.d_learning_rate or rate, betas=betas)
+        self.opt_g = Adam(self.generator.parameters(), lr=rate, betas=betas, fused=True)
+        d_rate = config.optimizer.d_learning_rate or rate
+        self.opt_d = Adam(self.discriminator.parameters(), lr=d_rate, betas=betas, fused=True)
         self.networks: dict[str, nn.Module] = {
             "generator": self.generator,
             "discriminator": self.discriminator,
