@@ -1,12 +1,13 @@
-"""From a drawing to the body of an answer. Plain functions of data, run in a helper thread."""
+"""From pictures to the body of an answer: first each by itself, in the lane that drew it, then all together."""
 
 import base64
 import time
 from dataclasses import dataclass
+from typing import Any
 
 from app.codecs import CODECS, png
-from app.codecs.picture import Picture, Provenance
-from app.engine.orders import Drawing
+from app.codecs.picture import Encoded, Picture, Provenance
+from app.engine.orders import Drawing, Drawn
 from app.negotiation import JSON, JSON_TYPE
 from app.schemas.generation import ImageBody, ImagesBody, TimingBody
 
@@ -20,56 +21,83 @@ class Answer:
     headers: dict[str, str]
 
 
-def pictures_of(drawing: Drawing) -> list[Picture]:
-    """Each picture with where it came from."""
-    manifest = drawing.model.manifest
-    names = [None if label is None else manifest.labels[label] for label in drawing.labels]
-    return [
-        Picture(image, Provenance(manifest.name, manifest.version, seed, name, drawing.truncation))
-        for image, seed, name in zip(drawing.images, drawing.seeds, names, strict=True)
-    ]
+@dataclass(frozen=True)
+class Rendering:
+    """How `count` pictures become a body in that format. `fps`: as the frames of a film."""
 
+    format_name: str
+    count: int
+    fps: int | None = None
 
-def answer(drawing: Drawing, format_name: str, fps: int | None = None) -> Answer:
-    """The body in that format; `fps`: as the frames of a film."""
-    began = time.perf_counter()
-    pictures = pictures_of(drawing)
-    headers = headers_of(drawing)
-    if format_name == JSON:
-        body, media_type = json_body(drawing, pictures, began), JSON_TYPE
-    else:
-        codec = CODECS[format_name]
-        media_type = codec.media_type
-        if fps is not None and codec.moving is not None:
-            body = codec.moving(pictures, fps)
-        elif codec.still is not None:
-            body = codec.still(pictures)
+    @property
+    def is_light(self) -> bool:
+        """Whether `join` takes no longer than it takes to wake another thread."""
+        return self._whole or (self.count == 1 and self.fps is None)
+
+    @property
+    def _whole(self) -> bool:
+        """Whether a single picture's piece is the body already."""
+        return self.count == 1 and self.fps is None and self.format_name in {"png", "webp", "jpeg"}
+
+    def each(self, drawn: Drawn) -> Any:
+        """What can be done for one picture while others are still to be drawn."""
+        manifest = drawn.model.manifest
+        name = None if drawn.label is None else manifest.labels[drawn.label]
+        provenance = Provenance(manifest.name, manifest.version, drawn.seed, name, drawn.truncation)
+        picture = Picture(drawn.pixels, provenance)
+        if self.format_name == JSON:
+            return png.encoded(picture)
+        codec = CODECS[self.format_name]
+        if self._whole and codec.still is not None:
+            return codec.still([picture])
+        return codec.each(picture)
+
+    def join(self, drawing: Drawing) -> Answer:
+        """The answer, of the pieces that `each` made. A plain function of data, for any thread."""
+        began = time.perf_counter()
+        headers = headers_of(drawing)
+        if self.format_name == JSON:
+            body, media_type = json_body(drawing, began), JSON_TYPE
         else:
-            raise ValueError(f"{format_name} can't hold separate pictures")  # negotiation does not offer it
-        manifest = drawing.model.manifest
-        headers["Content-Disposition"] = f'inline; filename="{manifest.name}-{manifest.version}.{codec.extension}"'
-    timing = {"queue": drawing.queue_ms, "inference": drawing.inference_ms, "encode": (time.perf_counter() - began) * 1000}
-    headers["Server-Timing"] = ", ".join(f"{name};dur={ms:.3f}" for name, ms in timing.items())
-    return Answer(body, media_type, headers)
+            codec = CODECS[self.format_name]
+            body, media_type = self._joined(drawing.pieces), codec.media_type
+            manifest = drawing.model.manifest
+            headers["Content-Disposition"] = f'inline; filename="{manifest.name}-{manifest.version}.{codec.extension}"'
+        encode_ms = drawing.encode_ms + (time.perf_counter() - began) * 1000
+        timing = {"queue": drawing.queue_ms, "inference": drawing.inference_ms, "encode": encode_ms}
+        headers["Server-Timing"] = ", ".join(f"{name};dur={ms:.3f}" for name, ms in timing.items())
+        return Answer(body, media_type, headers)
+
+    def _joined(self, pieces: Any) -> bytes:
+        codec = CODECS[self.format_name]
+        if self._whole:
+            whole: bytes = pieces[0]
+            return whole
+        if self.fps is not None and codec.moving is not None:
+            return codec.moving(pieces, self.fps)
+        if codec.still is not None:
+            return codec.still(pieces)
+        raise ValueError(f"{self.format_name} can't hold separate pictures")  # negotiation does not offer it
 
 
-def json_body(drawing: Drawing, pictures: list[Picture], began: float) -> bytes:
+def json_body(drawing: Drawing, began: float) -> bytes:
     """The contract's JSON."""
     images = []
-    for picture, label in zip(pictures, drawing.labels, strict=True):
-        height, width, _ = picture.pixels.shape
+    output = drawing.model.manifest.output
+    pngs: list[Encoded] = list(drawing.pieces)
+    for encoded, label in zip(pngs, drawing.labels, strict=True):
         images.append(
             ImageBody(
-                b64=base64.b64encode(png.encode([picture])).decode("ascii"),
+                b64=base64.b64encode(encoded.data).decode("ascii"),
                 media_type="image/png",
-                seed=picture.provenance.seed,
+                seed=encoded.provenance.seed,
                 label=label,
-                label_name=picture.provenance.label,
-                width=width,
-                height=height,
+                label_name=encoded.provenance.label,
+                width=output.width,
+                height=output.height,
             )
         )
-    encode_ms = (time.perf_counter() - began) * 1000
+    encode_ms = drawing.encode_ms + (time.perf_counter() - began) * 1000
     timing = TimingBody(queue=drawing.queue_ms, inference=drawing.inference_ms, encode=encode_ms)
     manifest = drawing.model.manifest
     body = ImagesBody(model=manifest.name, version=manifest.version, created=int(time.time()), images=images, timing_ms=timing)

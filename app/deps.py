@@ -1,4 +1,7 @@
-"""What routes ask for: the engine, the settings, the format of the answer, the deadline."""
+"""What routes ask for: the engine, the settings, the format of the answer, the deadline.
+
+All `async`, though none of them waits: FastAPI runs plain functions in threads, which costs more than they do.
+"""
 
 from typing import Annotated, cast
 
@@ -11,12 +14,12 @@ from app.negotiation import JSON, negotiate, offers
 from app.settings import Settings
 
 
-def get_engine(request: Request) -> Engine:
+async def get_engine(request: Request) -> Engine:
     """The engine that the lifespan started."""
     return cast(Engine, request.app.state.engine)
 
 
-def get_settings(request: Request) -> Settings:
+async def get_settings(request: Request) -> Settings:
     """The settings that the app was created with."""
     return cast(Settings, request.app.state.settings)
 
@@ -31,12 +34,12 @@ FormatQuery = Annotated[
 AcceptHeader = Annotated[str | None, Header(include_in_schema=False)]
 
 
-def picture_format(format: FormatQuery = None, accept: AcceptHeader = None) -> str:
+async def picture_format(format: FormatQuery = None, accept: AcceptHeader = None) -> str:
     """The format for separate pictures. Raises `not-acceptable`."""
     return negotiate(format, accept, offers(moving=False))
 
 
-def frames_format(format: FormatQuery = None, accept: AcceptHeader = None) -> str:
+async def frames_format(format: FormatQuery = None, accept: AcceptHeader = None) -> str:
     """The format for the frames of a film. Raises `not-acceptable`."""
     return negotiate(format, accept, offers(moving=True))
 
@@ -45,7 +48,7 @@ PictureFormat = Annotated[str, Depends(picture_format)]
 FramesFormat = Annotated[str, Depends(frames_format)]
 
 
-def get_timeout_s(
+async def get_timeout_s(
     settings: SettingsDep,
     x_deadline_ms: Annotated[int | None, Header(ge=1, description="answer within this many ms, or give up with 504")] = None,
 ) -> float:
@@ -56,7 +59,7 @@ def get_timeout_s(
 TimeoutDep = Annotated[float, Depends(get_timeout_s)]
 
 
-def require_json(request: Request) -> None:
+async def require_json(request: Request) -> None:
     """Refuses bodies that say they are something else than JSON."""
     given = request.headers.get("content-type", "application/json")
     kind = given.partition(";")[0].strip().lower()

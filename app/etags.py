@@ -3,6 +3,7 @@
 import hashlib
 import json
 
+import isal
 import numpy
 import PIL
 import torch
@@ -11,14 +12,14 @@ from app.engine.catalog import Served
 from app.engine.device import Device
 from app.engine.orders import DrawOrder
 
-CODEC_REVISION = 1  # raise it when the same pixels come to be encoded as other bytes
+CODEC_REVISION = 2  # raise it when the same pixels come to be encoded as other bytes
 
 
 def etag(served: Served, device: Device, order: DrawOrder, label: int | None, format_name: str) -> str:
     """Equal for equal bytes: a hash of everything that a picture's bytes depend on, the build included."""
     parts = [
         served.manifest.weights.sha256, *served.key, order.seed, label, order.truncation, format_name,
-        device.name, device.precision, torch.__version__, numpy.__version__, PIL.__version__, CODEC_REVISION,
+        device.name, device.precision, torch.__version__, numpy.__version__, PIL.__version__, isal.__version__, CODEC_REVISION,
     ]  # fmt: skip
     return f'"{hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]}"'
 

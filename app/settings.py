@@ -34,7 +34,7 @@ class Settings(BaseSettings):
         "auto", description="`float32`, `bfloat16`, or `auto`: bfloat16 where the hardware computes in it"
     )
     cpu_threads: int | None = Field(
-        None, ge=1, le=256, description="micro-batches drawn side by side on the CPU; default: its cores, at most 8"
+        None, ge=1, le=256, description="batches drawn side by side on the CPU; default: its cores, at most 8"
     )
     memory_budget_mb: int | None = Field(
         None, ge=1, description="models whose weights would not fit in this are refused; default: no limit"

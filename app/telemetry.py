@@ -24,10 +24,17 @@ class Metrics:
         self.pictures = Counter("ganymede_pictures", "Pictures drawn.", ["model", "version"], registry=r)
         self.queue_pixels = Gauge("ganymede_queue_pixels", "Pixels waiting or being drawn.", registry=r)
         self.batch_pictures = Histogram(
-            "ganymede_batch_pictures", "Pictures in a micro-batch.", buckets=(1, 2, 3, 4, 6, 8, 12, 16), registry=r
+            "ganymede_batch_pictures", "Pictures in a batch.", buckets=(1, 2, 4, 8, 16, 32, 64), registry=r
         )
         self.batch_seconds = Histogram(
-            "ganymede_batch_seconds", "Time to draw a micro-batch.", ["model"], buckets=SECONDS, registry=r
+            "ganymede_batch_seconds", "Time to draw a batch.", ["model"], buckets=SECONDS, registry=r
+        )
+        self.stage_seconds = Histogram(
+            "ganymede_stage_seconds", "Time in a stage: queue of a request, encode of its part of a batch.", ["stage"],
+            buckets=SECONDS, registry=r,
+        )  # fmt: skip
+        self.failed_batches = Counter(
+            "ganymede_failed_batches", "Batches that a network failed to draw.", ["model"], registry=r
         )
         self.model_bytes = Gauge(
             "ganymede_model_memory_bytes", "Memory that a model's weights take.", ["model", "version"], registry=r

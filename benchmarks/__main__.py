@@ -1,136 +1,176 @@
-"""`python -m benchmarks`: pictures a second over HTTP against the in-process ceiling, for 1, 8 and 64 callers.
+"""`python -m benchmarks`: the service against its in-process ceiling.
 
-A real server in a process of its own, closed-loop callers over loopback, one PNG a request. The ceiling is the same network,
-the same micro-batches and the same encoder in this process with nothing between them, measured in turn with the server, round
-by round. Writes a table to stdout and `runs/benchmark.json`.
+A real server in a process of its own, closed-loop callers over loopback. The ceiling is the same network, precision, sizes and
+encoder in this process with nothing between them, measured in turn with the server, round by round; medians over the rounds.
+Prints a table, and writes `runs/benchmark.json` and `runs/benchmark.png`.
 """
 
 import argparse
 import asyncio
 import json
-import os
-import re
+import platform
 import statistics
-import subprocess
-import sys
 import tempfile
-import time
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
-import httpx2
-import numpy as np
+import matplotlib.pyplot as plt
+import torch
 
-from app.codecs import png
-from app.codecs.picture import Picture, Provenance
-from app.engine.device import open_device
-from models.checkpoint import load_checkpoint
-from models.latents import latents, one_hot
+from benchmarks.ceiling import Ceiling
+from benchmarks.client import Load, get, load, post
+from benchmarks.server import Server, serving
+from models.tasks import Task
+from tests.zoo_factory import make_entry
 from training.__main__ import find_entry
 
-CALLERS = (1, 8, 64)
+COLOUR_64 = "colour-64"  # DCGAN, 4x4x512 to 64x64x3, random weights: what most people's first GAN is
+SHIPPED = ("fashion", "digits-mlp")
 
 
-def ceiling(entry: Path, seconds: float) -> float:
-    """Pictures a second of forward and PNG encoding, as many threads as the service would use."""
-    device = open_device("cpu", "auto")
-    checkpoint = load_checkpoint(entry)
-    generator, hparams, manifest = device.prepare(checkpoint.generator), checkpoint.hparams, checkpoint.manifest
-    until = time.perf_counter() + seconds
+@dataclass(frozen=True)
+class Scenario:
+    """One kind of load."""
 
-    def lane(first_seed: int) -> int:
-        device.start_thread()
-        drawn = 0
-        while time.perf_counter() < until:
-            seeds = range(first_seed + drawn, first_seed + drawn + device.micro_batch)
-            rows = [latents(seeds, hparams.z_dim)]
-            if hparams.classes:
-                rows.append(one_hot([seed % hparams.classes for seed in seeds], hparams.classes))
-            for seed, picture in zip(seeds, device.run(generator, tuple(rows)), strict=True):
-                png.encode([Picture(picture, Provenance(manifest.name, manifest.version, seed, None, 1.0))])
-            drawn += device.micro_batch
-        return drawn
+    callers: int
+    n: int = 1
+    format_name: str = "png"
 
-    began = time.perf_counter()
-    with ThreadPoolExecutor(device.lanes) as pool:
-        drawn = sum(pool.map(lane, range(0, 10**6 * device.lanes, 10**6)))
-    return drawn / (time.perf_counter() - began)
+    def __str__(self) -> str:
+        each = "one" if self.n == 1 else str(self.n)
+        return f"{self.callers} caller{'s' * (self.callers > 1)}, {each} {self.format_name} each"
 
 
-async def load(url: str, callers: int, seconds: float) -> tuple[float, list[float]]:
-    """Pictures a second and the latencies in ms of `callers` callers who each ask again as soon as they are answered."""
-    latencies: list[float] = []
-    limits = httpx2.Limits(max_connections=callers)
-    async with httpx2.AsyncClient(base_url=url, limits=limits, timeout=60) as client:
-        until = time.perf_counter() + seconds
-
-        async def caller(number: int) -> None:
-            seed = number * 10**9
-            while time.perf_counter() < until:
-                began = time.perf_counter()
-                (await client.get(f"{seed}.png")).raise_for_status()
-                latencies.append((time.perf_counter() - began) * 1000)
-                seed += 1
-
-        began = time.perf_counter()
-        await asyncio.gather(*(caller(i) for i in range(callers)))
-        return len(latencies) / (time.perf_counter() - began), latencies
+SCENARIOS = (
+    Scenario(1), Scenario(8), Scenario(64), Scenario(8, 16, "zip"), Scenario(8, 64, "npy"),
+)  # fmt: skip
 
 
-def serve(zoo: Path, log: Path) -> tuple[subprocess.Popen[bytes], str]:
-    """A server on a free port, once it is ready."""
-    with log.open("wb") as output:
-        settings = {"GANYMEDE_PORT": "0", "GANYMEDE_MODELS_DIR": str(zoo), "GANYMEDE_LOG_LEVEL": "info"}
-        server = subprocess.Popen([sys.executable, "-m", "app"], env={**os.environ, **settings}, stdout=output, stderr=output)
-    while server.poll() is None:
-        if found := re.search(r"running on (http://[\d.:]+)", log.read_text()):
-            while httpx2.get(f"{found[1]}/readyz").status_code != 200:
-                time.sleep(0.05)
-            return server, found[1]
-        time.sleep(0.05)
-    raise SystemExit(f"the server did not start:\n{log.read_text()}")
+@dataclass(frozen=True)
+class Row:
+    """The medians of one scenario on one model."""
+
+    model: str
+    scenario: str
+    pictures_per_s: float
+    ceiling_pictures_per_s: float
+    p50_ms: float
+    p99_ms: float
+    cpu_ms_per_picture: float
+    failed: int
+
+    @property
+    def of_ceiling(self) -> float:
+        """Share of the ceiling that the service reaches."""
+        return self.pictures_per_s / self.ceiling_pictures_per_s
+
+
+def requests(ceiling: Ceiling, model: str, scenario: Scenario) -> Callable[[int], bytes]:
+    """The i-th request of a scenario. No seed is asked for twice."""
+    if scenario.n == 1:
+        return lambda i: get(f"/v1/images/{model}/{i}.png")
+    route = "generate" if ceiling.checkpoint.manifest.task == Task.CONDITIONAL else "sample"
+    accept = {"zip": "application/zip", "npy": "application/x-npy"}[scenario.format_name]
+    return lambda i: post(f"/v1/{route}", json.dumps({"model": model, "n": scenario.n, "seed": i * scenario.n}), accept)
+
+
+def highest(ceiling: Ceiling, scenario: Scenario, seconds: float) -> float:
+    """Pictures a second without a service: a lone caller's on one lane, many callers' on all of them in full batches."""
+    alone = scenario.callers == 1
+    batch = min(scenario.n, ceiling.network.sizes[-1]) if alone else ceiling.network.sizes[-1]
+    lanes = 1 if alone else ceiling.device.lanes
+    return ceiling.pictures_per_s(batch=batch, lanes=lanes, format_name=scenario.format_name, seconds=seconds)
+
+
+def measure(server: Server, model: str, entry: Path, rounds: int, seconds: float) -> list[Row]:
+    """Every scenario on one model, the ceiling and the service in turn."""
+    ceiling = Ceiling(entry)
+    tops: dict[Scenario, list[float]] = {s: [] for s in SCENARIOS}
+    loads: dict[Scenario, list[Load]] = {s: [] for s in SCENARIOS}
+    cpu: dict[Scenario, list[float]] = {s: [] for s in SCENARIOS}
+    for _ in range(rounds):
+        for scenario in SCENARIOS:
+            tops[scenario].append(highest(ceiling, scenario, seconds))
+            before = server.cpu_s()
+            seen = asyncio.run(load(server.port, requests(ceiling, model, scenario), scenario.callers, seconds))
+            loads[scenario].append(seen)
+            cpu[scenario].append((server.cpu_s() - before) * 1000 / max(1, seen.requests_per_s * seconds * scenario.n))
+    return [
+        Row(
+            model=model,
+            scenario=str(s),
+            pictures_per_s=statistics.median(x.requests_per_s for x in loads[s]) * s.n,
+            ceiling_pictures_per_s=statistics.median(tops[s]),
+            p50_ms=statistics.median(x.p50_ms for x in loads[s]),
+            p99_ms=statistics.median(x.p99_ms for x in loads[s]),
+            cpu_ms_per_picture=statistics.median(cpu[s]),
+            failed=sum(x.failed + x.refused for x in loads[s]),
+        )
+        for s in SCENARIOS
+    ]
+
+
+def table(rows: list[Row]) -> str:
+    """The rows as Markdown."""
+    lines = [
+        "| model | load | pictures/s | ceiling | of it | p50 ms | p99 ms | CPU ms/picture |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    lines += [
+        f"| {r.model} | {r.scenario} | {r.pictures_per_s:.0f} | {r.ceiling_pictures_per_s:.0f} | {r.of_ceiling:.2f} "
+        f"| {r.p50_ms:.1f} | {r.p99_ms:.1f} | {r.cpu_ms_per_picture:.2f} |"
+        for r in rows
+    ]
+    return "\n".join(lines)
+
+
+def draw_bars(rows: list[Row], path: Path) -> None:
+    """The share of the ceiling in each scenario, as a picture."""
+    figure, axes = plt.subplots(figsize=(8, 0.32 * len(rows) + 1), layout="constrained")
+    axes.barh([f"{r.model}: {r.scenario}" for r in rows][::-1], [r.of_ceiling for r in rows][::-1], color="#2d5680")
+    axes.axvline(1, color="#888", linewidth=1)
+    axes.set_xlabel("pictures a second, as a share of the in-process ceiling")
+    figure.savefig(path, dpi=120)
+    plt.close(figure)
 
 
 def main() -> None:
     """Measures, prints and saves."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--model", default="fashion")
-    parser.add_argument("--zoo", type=Path, default=Path("models/zoo"))
+    parser.add_argument("--models", nargs="+", default=[COLOUR_64, *SHIPPED], help="default: %(default)s")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=5.0, help="of each measurement")
     options = parser.parse_args()
-    entry = find_entry(options.model, options.zoo)
-    ceilings: list[float] = []
-    rates: dict[int, list[float]] = {callers: [] for callers in CALLERS}
-    latencies: dict[int, list[float]] = {callers: [] for callers in CALLERS}
+    rows: list[Row] = []
     with tempfile.TemporaryDirectory() as folder:
-        server, url = serve(options.zoo, Path(folder) / "log")
-        try:
-            for _ in range(options.rounds):
-                ceilings.append(ceiling(entry, options.seconds))
-                for callers in CALLERS:
-                    rate, times = asyncio.run(load(f"{url}/v1/images/{options.model}/", callers, options.seconds))
-                    rates[callers].append(rate)
-                    latencies[callers] += times
-        finally:
-            server.terminate()
-            server.wait()
-    top = statistics.median(ceilings)
-    rows = []
-    for callers in CALLERS:
-        rate = statistics.median(rates[callers])
-        p50, p99 = np.percentile(latencies[callers], [50, 99])
-        rows.append({"callers": callers, "pictures_per_s": rate, "of_ceiling": rate / top, "p50_ms": p50, "p99_ms": p99})
-    print(f"{options.model}, in process: {top:.0f} pictures/s\n")
-    print("| callers | pictures/s | of the ceiling | p50 ms | p99 ms |\n|---|---|---|---|---|")
-    for row in rows:
-        print(
-            f"| {row['callers']} | {row['pictures_per_s']:.0f} | {row['of_ceiling']:.2f} "
-            f"| {row['p50_ms']:.1f} | {row['p99_ms']:.1f} |"
-        )
-    out = Path("runs/benchmark.json")
-    out.parent.mkdir(exist_ok=True)
-    out.write_text(json.dumps({"model": options.model, "ceiling_pictures_per_s": top, "rows": rows}, indent=2))
+        zoo = Path(folder)
+        entries = {
+            m: make_entry(zoo, m, "dcgan", z_dim=100, resolution=64, width=64, max_width=512) if m == COLOUR_64
+            else find_entry(m, Path("models/zoo"))
+            for m in options.models
+        }  # fmt: skip
+        for model, entry in entries.items():
+            if model != COLOUR_64:
+                (zoo / model).mkdir()
+                (zoo / model / entry.name).symlink_to(entry.resolve())
+        with serving(zoo, GANYMEDE_DEFAULT_MODEL=options.models[0]) as server:
+            for model, entry in entries.items():
+                rows += measure(server, model, entry, options.rounds, options.seconds)
+            about = {
+                "date": datetime.now(UTC).date().isoformat(),
+                "machine": f"{platform.machine()}, {torch.backends.cpu.get_cpu_capability()}",
+                "ready_after_s": server.ready_after_s,
+                "peak_memory_mb": server.memory_mb("VmHWM"),
+            }
+    print(table(rows))
+    print(f"\nready {about['ready_after_s']:.1f} s after its start; peak memory {about['peak_memory_mb']:.0f} MB")
+    out = Path("runs")
+    out.mkdir(exist_ok=True)
+    listed = [asdict(r) | {"of_ceiling": r.of_ceiling} for r in rows]
+    (out / "benchmark.json").write_text(json.dumps(about | {"rows": listed}, indent=2))
+    draw_bars(rows, out / "benchmark.png")
 
 
 if __name__ == "__main__":

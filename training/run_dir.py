@@ -61,6 +61,10 @@ def unpack_state(recipe: Recipe, tensors: Mapping[str, Tensor]) -> None:
                 _, _, parameter, slot = key.split("/")
                 state.setdefault(int(parameter), {})[slot] = tensor
         optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+        for parameter in (p for group in optimizer.param_groups for p in group["params"]):
+            slots = optimizer.state[parameter]
+            # fused optimizers pair numbers by their place in memory: channels_last weights want channels_last moments
+            slots |= {k: torch.empty_like(parameter).copy_(v) for k, v in slots.items() if v.shape == parameter.shape}
 
 
 class RunDir:

@@ -56,6 +56,14 @@ class Picture:
         return Image.frombytes(MODES[channels], (width, height), np.ascontiguousarray(self.pixels).tobytes())
 
 
+@dataclass(frozen=True)
+class Encoded:
+    """A picture as the bytes of a file, and where it came from."""
+
+    data: bytes
+    provenance: Provenance
+
+
 def single(pictures: Sequence[Picture]) -> Picture:
     """One picture as it is; several as a contact sheet, row by row, as square as can be."""
     first = pictures[0]

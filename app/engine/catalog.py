@@ -10,10 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 
-from torch import nn
-
+from app.engine.device import Network
 from app.engine.errors import ModelUnavailableError, UnknownModelError
-from models.checkpoint import MANIFEST_FILE, SAMPLES_FILE, load_checkpoint
+from models.checkpoint import MANIFEST_FILE, SAMPLES_FILE
 from models.errors import ModelError
 from models.manifest import Manifest
 from models.tasks import Task
@@ -32,8 +31,9 @@ class Served:
 
     folder: Path
     manifest: Manifest
-    generator: nn.Module
+    network: Network
     z_dim: int
+    memory_bytes: int  # of the weights
 
     @property
     def key(self) -> Key:
@@ -44,11 +44,6 @@ class Served:
     def pixels(self) -> int:
         """Pixels of one picture."""
         return self.manifest.output.height * self.manifest.output.width
-
-    @property
-    def memory_bytes(self) -> int:
-        """What the weights take in memory."""
-        return sum(t.numel() * t.element_size() for t in self.generator.state_dict().values())
 
     @property
     def samples(self) -> Path:
@@ -195,12 +190,6 @@ class Catalog:
         if not self._scanned:
             raise ModelUnavailableError("the models are still being loaded")
         raise UnknownModelError(f"this server has no {' or '.join(tasks)} model; GET /v1/models lists what it has")
-
-
-def read_entry(folder: Path, prepare: Callable[[nn.Module], nn.Module]) -> Served:
-    """Verifies and loads a zoo entry, and moves it to the device with `prepare`. Raises `ModelError`."""
-    checkpoint = load_checkpoint(folder)
-    return Served(folder, checkpoint.manifest, prepare(checkpoint.generator), checkpoint.hparams.z_dim)
 
 
 def _stamp(folder: Path) -> tuple[object, ...]:

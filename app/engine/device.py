@@ -1,12 +1,14 @@
-"""All code that knows about a particular device. The rest of the service sees `Device`.
+"""All code that knows about a particular device. The rest of the service sees `Device` and `Network`.
 
-A picture must not depend on what else is in its batch, and kernels may round differently for different batch sizes. So each
-device runs one fixed batch shape: every forward is padded to `micro_batch` rows, whatever was asked for. Padding costs
-a lone request a little; it buys pictures that are bit for bit the same alone and in company, under any load.
+A picture must not depend on what else is in its batch, and kernels may round differently for different batch sizes. So a
+network runs in a few fixed sizes only, and only in such as were seen to give the same bits on this machine when it was loaded:
+a forward is padded to the next of them. The same picture alone and in company, and a lone request pays for little padding.
 """
 
 import os
+import threading
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -14,48 +16,67 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from app.engine.options import DeviceName, Precision
 from models.hardware import has_bfloat16
 from models.pixels import to_uint8
 
-# Measured on one core, 28-px conditional and 64-px DCGAN: 1 row 2.5 and 3.4 ms, 2 rows 3.5 and 4.8 ms, 4 rows 5.5 and 7 ms,
-# 8 rows 11.5 and 13.5 ms. Four rows have (nearly) the throughput of eight and half the wait of a lone request.
-CPU_MICRO_BATCH = 4
-CUDA_MICRO_BATCH = 16  # a guess that awaits a measurement: small generators are bound by kernel launches there
+Rows = tuple[Tensor, ...]  # z (n, z_dim) and, for conditional networks, y (n, classes), on the CPU
+Pixels = NDArray[np.uint8]  # (n, height, width, channels)
+
+CONVOLUTIONAL_SIZES = (1, 2, 4, 8)  # eight rows have the throughput of sixty-four, and are over soon
+LINEAR_SIZES = (8, 16, 32, 64)  # a product of matrices costs the same for one row as for eight
+CUDA_SIZES = (1, 4, 16, 64)  # a guess that awaits a measurement
 MAX_AUTO_LANES = 8
+CUDA_LANES = 3  # one computes while another copies and a third encodes
 
 
 class DeviceError(Exception):
     """The device or precision asked for is not to be had here. The message says what is."""
 
 
+class Network(ABC):
+    """A generator on its device. `draw` may be called from several threads at once."""
+
+    sizes: tuple[int, ...]  # rows of a forward, ascending; a picture has the same bits in each
+
+    def draw(self, rows: Rows) -> Pixels:
+        """Up to `sizes[-1]` pictures. Raises `MemoryError` if the device has no room for so many at once."""
+        count = len(rows[0])
+        if count > self.sizes[-1]:
+            raise ValueError(f"{count} rows do not fit in a forward of {self.sizes[-1]}")
+        missing = next(size for size in self.sizes if size >= count) - count
+        try:
+            # any finite row would do: rows don't see each other
+            return self._draw(tuple(F.pad(r, (0, 0, 0, missing)) for r in rows) if missing else rows)[:count]
+        except RuntimeError as error:  # torch has no class of its own for the CPU's
+            if isinstance(error, torch.OutOfMemoryError) or "not enough memory" in str(error):
+                raise MemoryError(str(error)) from error
+            raise
+
+    @abstractmethod
+    def _draw(self, rows: Rows) -> Pixels:
+        """Exactly one of `sizes` rows."""
+
+
 class Device(ABC):
-    """Where networks run. `run` may be called from `lanes` threads at a time."""
+    """Where networks run, in up to `lanes` threads at a time."""
 
     name: str
     precision: str
-    micro_batch: int  # rows of every forward
-    lanes: int  # how many micro-batches run side by side
+    lanes: int
 
     @abstractmethod
     def start_thread(self) -> None:
-        """Called once in each thread that will call `run`."""
+        """Called once in each thread that computes anything."""
 
     @abstractmethod
-    def prepare(self, generator: nn.Module) -> nn.Module:
-        """Moves a generator in eval mode here, in the layout that is fastest here."""
+    def prepare(self, generator: nn.Module, example: Rows) -> Network:
+        """Brings a generator in eval mode here, in the form that is fastest here. It is used up: don't call it again.
 
-    @abstractmethod
-    def run(self, generator: nn.Module, rows: tuple[Tensor, ...]) -> NDArray[np.uint8]:
-        """Draws up to `micro_batch` pictures: rows of z (n, z_dim) and maybe y (n, classes) → uint8 (n, H, W, C)."""
-
-    def _padded(self, rows: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        """The rows, the first repeated up to the fixed batch: any finite row would do, as rows don't see each other."""
-        missing = self.micro_batch - len(rows[0])
-        if missing < 0:
-            raise ValueError(f"{len(rows[0])} rows do not fit in a micro-batch of {self.micro_batch}")
-        return tuple(torch.cat([r, r[:1].expand(missing, -1)]) if missing else r.contiguous() for r in rows)
+        `example`: rows of some real requests, as many as the largest size at least, to choose `sizes` with.
+        """
 
 
 class CpuDevice(Device):
@@ -67,7 +88,6 @@ class CpuDevice(Device):
     """
 
     name = "cpu"
-    micro_batch = CPU_MICRO_BATCH
 
     def __init__(self, precision: Precision, lanes: int | None) -> None:
         has_bf16 = has_bfloat16(torch.device("cpu"))
@@ -80,27 +100,86 @@ class CpuDevice(Device):
     def start_thread(self) -> None:
         torch.set_num_threads(1)  # OpenMP keeps its own count for each thread
 
-    def prepare(self, generator: nn.Module) -> nn.Module:
-        prepared: nn.Module = generator.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        return prepared
+    def prepare(self, generator: nn.Module, example: Rows) -> Network:
+        convolves = any(isinstance(layer, nn.Conv2d | nn.ConvTranspose2d) for layer in generator.modules())
+        if convolves:
+            steady_rows(generator)
+            generator = generator.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        network = CpuNetwork(generator, self.precision, CONVOLUTIONAL_SIZES if convolves else LINEAR_SIZES)
+        network.sizes = agreeing_sizes(network, example)
+        return network
 
-    def run(self, generator: nn.Module, rows: tuple[Tensor, ...]) -> NDArray[np.uint8]:
-        with torch.inference_mode(), autocast("cpu", self.precision):
-            images = to_uint8(generator(*self._padded(rows)))
-        drawn: NDArray[np.uint8] = images[: len(rows[0])].numpy()
-        return drawn
+
+class CpuNetwork(Network):
+    """A generator on the CPU, run as it is."""
+
+    def __init__(self, generator: nn.Module, precision: str, sizes: tuple[int, ...]) -> None:
+        self._generator = generator
+        self._precision = precision
+        self.sizes = sizes
+
+    def images(self, rows: Rows) -> Tensor:
+        """What the generator draws, before it is rounded to 8 bits: (n, C, H, W)."""
+        with torch.inference_mode(), autocast("cpu", self._precision):
+            images: Tensor = self._generator(*rows)
+        return images
+
+    def _draw(self, rows: Rows) -> Pixels:
+        with torch.inference_mode():
+            pixels: Pixels = to_uint8(self.images(rows)).numpy()
+        return pixels
+
+
+class SteadyLinear(nn.Module):
+    """A linear layer x (n, in) → (n, out) whose rows have the same bits for every n.
+
+    Libraries take other kernels for a few rows than for many. Here there are always eight, or a multiple: beside
+    convolutions that costs nothing, as reading the weights is what takes the time.
+    """
+
+    def __init__(self, linear: nn.Linear) -> None:
+        super().__init__()
+        self.linear = linear
+
+    def forward(self, x: Tensor) -> Tensor:
+        missing = -len(x) % 8
+        out: Tensor = self.linear(F.pad(x, (0, 0, 0, missing)))[: len(x)] if missing else self.linear(x)
+        return out
+
+
+def steady_rows(network: nn.Module) -> None:
+    """Makes every linear layer inside a `SteadyLinear`, in place."""
+    for name, layer in list(network.named_children()):
+        if isinstance(layer, nn.Linear):
+            setattr(network, name, SteadyLinear(layer))
+        else:
+            steady_rows(layer)
+
+
+def agreeing_sizes(network: CpuNetwork, example: Rows) -> tuple[int, ...]:
+    """Those of the network's sizes in which every picture has the same bits as in the largest, which is one of them.
+
+    Which kernel runs depends on shapes and never on values, so what agrees on some pictures agrees on all.
+    """
+    largest = network.sizes[-1]
+    count = len(example[0]) // largest * largest
+
+    def drawn(size: int) -> Tensor:
+        return torch.cat([network.images(tuple(r[i : i + size] for r in example)) for i in range(0, count, size)])
+
+    reference = drawn(largest)
+    return tuple(size for size in network.sizes if size == largest or torch.equal(drawn(size), reference))
 
 
 class CudaDevice(Device):
-    """One NVIDIA GPU: its own stream, page-locked copies, bfloat16 where the GPU has it.
+    """One NVIDIA GPU: a graph for each size, page-locked copies on a stream of their own, bfloat16 where the GPU has it.
 
     Written for hardware that the project's own machines lack: it has been read with care and has not been run there. Any
     change here should be tried on a GPU first.
     """
 
     name = "cuda"
-    micro_batch = CUDA_MICRO_BATCH
-    lanes = 1  # one thread feeds the GPU; kernels of two threads would queue on it just the same
+    lanes = CUDA_LANES
 
     def __init__(self, precision: Precision) -> None:
         if not torch.cuda.is_available():
@@ -117,21 +196,56 @@ class CudaDevice(Device):
     def start_thread(self) -> None:
         torch.cuda.set_device(self._stream.device)
 
-    def prepare(self, generator: nn.Module) -> nn.Module:
+    def prepare(self, generator: nn.Module, example: Rows) -> Network:
         prepared: nn.Module = generator.to("cuda").to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        torch.cuda.synchronize()  # the copies ran on the default stream, and `run` uses another
-        return prepared
+        torch.cuda.synchronize()  # the copies ran on the default stream, and the graphs use another
+        # one size only until somebody has seen on a GPU that others give the same bits
+        return CudaNetwork(prepared, example, CUDA_SIZES[-2:-1], self.precision, self._stream)
 
-    def run(self, generator: nn.Module, rows: tuple[Tensor, ...]) -> NDArray[np.uint8]:
-        with torch.inference_mode(), torch.cuda.stream(self._stream), autocast("cuda", self.precision):
-            # pinned memory stays referenced until the synchronize below, so the copies can't read freed pages
-            pinned = tuple(r.pin_memory() for r in self._padded(rows))
-            images = to_uint8(generator(*(r.to("cuda", non_blocking=True) for r in pinned)))
-            host = torch.empty(images.shape, dtype=torch.uint8, pin_memory=True)
-            host.copy_(images, non_blocking=True)
-            self._stream.synchronize()
-        drawn: NDArray[np.uint8] = host[: len(rows[0])].numpy().copy()
-        return drawn
+
+class CudaNetwork(Network):
+    """A generator as CUDA graphs, one a size: a forward costs one launch instead of one for each of its kernels."""
+
+    def __init__(
+        self, generator: nn.Module, example: Rows, sizes: tuple[int, ...], precision: str, stream: torch.cuda.Stream
+    ) -> None:
+        self.sizes = sizes
+        self._generator = generator
+        self._precision = precision
+        self._stream = stream
+        self._turn = threading.Lock()  # a graph's inputs and output have one place in memory
+        self._graphs = {size: self._capture(tuple(r[:size] for r in example)) for size in sizes}
+
+    def _forward(self, rows: Sequence[Tensor]) -> Tensor:
+        with torch.inference_mode(), torch.autocast("cuda", torch.bfloat16, self._precision == "bfloat16", cache_enabled=False):
+            return to_uint8(self._generator(*rows))
+
+    def _capture(self, example: Rows) -> tuple[torch.cuda.CUDAGraph, Rows, Tensor]:
+        inputs = tuple(r.to("cuda") for r in example)
+        torch.cuda.synchronize()
+        with torch.cuda.stream(self._stream):
+            for _ in range(3):  # libraries choose kernels and allocate workspaces on the first calls, which a graph can't hold
+                self._forward(inputs)
+        self._stream.synchronize()
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph, stream=self._stream):
+            output = self._forward(inputs)
+        return graph, inputs, output
+
+    def _draw(self, rows: Rows) -> Pixels:
+        graph, inputs, output = self._graphs[len(rows[0])]
+        # pinned memory stays referenced until the synchronize below, so the copies can't touch freed pages
+        pinned = tuple(r.pin_memory() for r in rows)
+        host = torch.empty(output.shape, dtype=torch.uint8, pin_memory=True)
+        done = torch.cuda.Event()  # type: ignore[no-untyped-call]
+        with self._turn, torch.cuda.stream(self._stream):
+            for place, row in zip(inputs, pinned, strict=True):
+                place.copy_(row, non_blocking=True)
+            graph.replay()
+            host.copy_(output, non_blocking=True)
+            done.record(self._stream)
+        done.synchronize()
+        return host.numpy().copy()
 
 
 def autocast(device: str, precision: str) -> AbstractContextManager[Any]:

@@ -11,16 +11,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
-from torch import Tensor
-
-from app.engine.batcher import Batcher
-from app.engine.catalog import Broken, Catalog, Served, read_entry
-from app.engine.device import Device
+from app.engine.catalog import Broken, Catalog, Served
+from app.engine.device import Device, Rows
 from app.engine.errors import EngineError, InvalidRequestError, WrongTaskError
-from app.engine.orders import ArithmeticOrder, Drawing, DrawOrder, InterpolateOrder
+from app.engine.lanes import Lanes, draw
+from app.engine.orders import ArithmeticOrder, Drawing, DrawOrder, Each, InterpolateOrder, its_pixels
 from app.engine.plan import Plan, first_label, plan_arithmetic, plan_draw, plan_interpolate
-from app.engine.worker import Worker
+from app.engine.queue import Job, Queue
 from app.telemetry import Metrics
+from models.checkpoint import Checkpoint, load_checkpoint
 from models.errors import CheckpointError
 from models.latents import latents, one_hot
 from models.tasks import Task
@@ -34,7 +33,9 @@ Order = TypeVar("Order", DrawOrder, InterpolateOrder, ArithmeticOrder)
 UNCONDITIONAL = (Task.UNCONDITIONAL,)
 CONDITIONAL = (Task.CONDITIONAL,)
 FROM_LATENTS = (*UNCONDITIONAL, *CONDITIONAL)
-HELPER_THREADS = 2  # for latents and encoding: these must not wait behind networks, nor take their cores
+HELPER_THREADS = 2  # for what takes too long for the event loop and is no work of a lane
+PLANNED_AT_ONCE = 8  # latents of so few pictures are drawn sooner than another thread is woken
+EXAMPLES = 64  # rows to prepare a network with
 
 
 @dataclass(frozen=True)
@@ -56,8 +57,8 @@ class Engine:
         self.device = device
         self._config = config
         self._metrics = metrics
-        self._worker = Worker(device)
-        self._batcher = Batcher(self._worker, config.max_queue_pixels, metrics)
+        self._queue = Queue(device.lanes, config.max_queue_pixels, metrics)
+        self._lanes = Lanes(device, self._queue, metrics)
         self.catalog = Catalog(config.zoo, config.default_model, self._load)
         self._scanner = ThreadPoolExecutor(1, thread_name_prefix="catalog", initializer=device.start_thread)
         self._helpers = ThreadPoolExecutor(HELPER_THREADS, thread_name_prefix="helper", initializer=device.start_thread)
@@ -66,7 +67,7 @@ class Engine:
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Serves inside the context. On leaving it, finishes what was accepted, then stops every thread."""
-        self._batcher.start()
+        self._lanes.start()
         watch = asyncio.create_task(self._watch_zoo(), name="catalog")
         try:
             yield
@@ -75,11 +76,11 @@ class Engine:
             self.catalog.stop()
             watch.cancel()
             await asyncio.gather(watch, return_exceptions=True)
-            await self._batcher.drain()
-            await self._batcher.close()
+            await self._queue.drain()
+            self._queue.close()
             for pool in (self._scanner, self._helpers):
                 await asyncio.to_thread(pool.shutdown, wait=True, cancel_futures=True)
-            await asyncio.to_thread(self._worker.close)
+            await asyncio.to_thread(self._lanes.join)
 
     def stop_accepting(self) -> None:
         """From now on the service is not ready: it is about to stop."""
@@ -88,7 +89,7 @@ class Engine:
     @property
     def queued_pixels(self) -> int:
         """Pixels of all requests that are waiting or being drawn."""
-        return self._batcher.queued_pixels
+        return self._queue.queued_pixels
 
     async def offload(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Runs a function of plain data in a helper thread, so that the event loop never waits for it."""
@@ -116,26 +117,26 @@ class Engine:
                 raise WrongTaskError(served.manifest.name, served.manifest.task)
         return served
 
-    async def sample(self, order: DrawOrder, timeout_s: float) -> Drawing:
+    async def sample(self, order: DrawOrder, timeout_s: float, each: Each = its_pixels) -> Drawing:
         """Pictures of an unconditional model."""
-        return await self._draw(self.find(order.model, UNCONDITIONAL), order, order.n, plan_draw, timeout_s)
+        return await self._draw(self.find(order.model, UNCONDITIONAL), order, order.n, plan_draw, timeout_s, each)
 
-    async def generate(self, order: DrawOrder, timeout_s: float) -> Drawing:
+    async def generate(self, order: DrawOrder, timeout_s: float, each: Each = its_pixels) -> Drawing:
         """Pictures of a conditional model."""
-        return await self._draw(self.find(order.model, CONDITIONAL), order, order.n, plan_draw, timeout_s)
+        return await self._draw(self.find(order.model, CONDITIONAL), order, order.n, plan_draw, timeout_s, each)
 
-    async def picture(self, served: Served, order: DrawOrder, timeout_s: float) -> Drawing:
+    async def picture(self, served: Served, order: DrawOrder, timeout_s: float, each: Each = its_pixels) -> Drawing:
         """A picture of a model that was found already."""
-        return await self._draw(served, order, order.n, plan_draw, timeout_s)
+        return await self._draw(served, order, order.n, plan_draw, timeout_s, each)
 
-    async def interpolate(self, order: InterpolateOrder, timeout_s: float) -> Drawing:
+    async def interpolate(self, order: InterpolateOrder, timeout_s: float, each: Each = its_pixels) -> Drawing:
         """The frames of a walk between latents, in order."""
         frames = (len(order.keyframes) - (not order.loop)) * order.steps + (not order.loop)
-        return await self._draw(self.find(order.model, FROM_LATENTS), order, frames, plan_interpolate, timeout_s)
+        return await self._draw(self.find(order.model, FROM_LATENTS), order, frames, plan_interpolate, timeout_s, each)
 
-    async def arithmetic(self, order: ArithmeticOrder, timeout_s: float) -> Drawing:
+    async def arithmetic(self, order: ArithmeticOrder, timeout_s: float, each: Each = its_pixels) -> Drawing:
         """One picture of a weighted sum of latents."""
-        return await self._draw(self.find(order.model, FROM_LATENTS), order, 1, plan_arithmetic, timeout_s)
+        return await self._draw(self.find(order.model, FROM_LATENTS), order, 1, plan_arithmetic, timeout_s, each)
 
     def label_of(self, served: Served, order: DrawOrder) -> int | None:
         """The class of an order's first picture. Raises `UnknownLabelError`."""
@@ -143,26 +144,32 @@ class Engine:
             return first_label(served, order)
 
     async def _draw(
-        self, served: Served, order: Order, count: int, plan_of: Callable[[Served, Order], Plan], timeout_s: float
+        self,
+        served: Served,
+        order: Order,
+        count: int,
+        plan_of: Callable[[Served, Order], Plan],
+        timeout_s: float,
+        each: Each,
     ) -> Drawing:
         with about(served):
             if count * served.pixels > self._config.max_pixels:
                 most = self._config.max_pixels // served.pixels
                 raise InvalidRequestError("n", f"a request may ask for at most {most} pictures of this model, and not {count}")
-            began = time.perf_counter()
-            plan = await self.offload(plan_of, served, order)
-            planned = time.perf_counter()
-            job = await self._batcher.submit(served, plan.rows, timeout_s - (planned - began))
-        ended = time.perf_counter()
-        started = job.started_at or planned
+            deadline = time.monotonic() + timeout_s
+            plan = plan_of(served, order) if count <= PLANNED_AT_ONCE else await self.offload(plan_of, served, order)
+            done = asyncio.get_running_loop().create_future()
+            job = Job(served, plan.rows, each, plan.labels, plan.seeds, order.truncation, deadline, done)
+            await self._queue.submit(job)
         return Drawing(
             model=served,
-            images=job.images(),
+            pieces=job.pieces,
             seeds=plan.seeds,
             labels=plan.labels,
             truncation=order.truncation,
-            queue_ms=(started - began) * 1000,
-            inference_ms=(ended - started) * 1000,
+            queue_ms=((job.started_at or job.submitted_at) - job.submitted_at) * 1000,
+            inference_ms=job.inference_s * 1000,
+            encode_ms=job.encode_s * 1000,
         )
 
     async def _watch_zoo(self) -> None:
@@ -185,28 +192,36 @@ class Engine:
 
     def _load(self, folder: Path) -> Served:
         """Verifies an entry, puts it on the device and runs it once. Raises `ModelError`."""
-        served = read_entry(folder, self.device.prepare)
-        self._check_budget(served)
-        self._warm(served)
+        checkpoint = load_checkpoint(folder)
+        weights = sum(t.numel() * t.element_size() for t in checkpoint.generator.state_dict().values())
+        self._check_budget(folder, weights)
+        rows = example_rows(checkpoint)
+        network = self.device.prepare(checkpoint.generator, rows)
+        served = Served(folder, checkpoint.manifest, network, checkpoint.hparams.z_dim, weights)
+        output = checkpoint.manifest.output
+        promised = (1, output.height, output.width, output.channels)
+        drawn = draw(network, tuple(r[:1] for r in rows)).shape
+        if drawn != promised:
+            reason = f"it draws {drawn} and its manifest promises {promised}"
+            raise CheckpointError(folder, reason, "Publish this version again")
+        log.info("model %s@%d runs %s pictures at a time", *served.key, network.sizes)
         return served
 
-    def _check_budget(self, served: Served) -> None:
+    def _check_budget(self, folder: Path, weights: int) -> None:
         budget = self._config.memory_budget_bytes
         used = sum(s.memory_bytes for s in self.catalog.healthy())
-        if budget is not None and used + served.memory_bytes > budget:
-            reason = f"its {served.memory_bytes} bytes do not fit beside {used} in the memory budget of {budget} bytes"
-            raise CheckpointError(served.folder, reason, "Raise GANYMEDE_MEMORY_BUDGET_MB, or remove old versions")
+        if budget is not None and used + weights > budget:
+            reason = f"its {weights} bytes do not fit beside {used} in the memory budget of {budget} bytes"
+            raise CheckpointError(folder, reason, "Raise GANYMEDE_MEMORY_BUDGET_MB, or remove old versions")
 
-    def _warm(self, served: Served) -> None:
-        manifest = served.manifest
-        rows: tuple[Tensor, ...] = (latents([0], served.z_dim),)
-        if manifest.labels:
-            rows += (one_hot([0], len(manifest.labels)),)
-        drawn = self._worker.run_blocking(served.generator, rows)
-        promised = (1, manifest.output.height, manifest.output.width, manifest.output.channels)
-        if drawn.shape != promised:
-            reason = f"it draws {drawn.shape} and its manifest promises {promised}"
-            raise CheckpointError(served.folder, reason, "Publish this version again")
+
+def example_rows(checkpoint: Checkpoint) -> Rows:
+    """Rows such as requests bring: the first seeds, all classes in turn."""
+    hparams = checkpoint.hparams
+    z = latents(range(EXAMPLES), hparams.z_dim)
+    if not hparams.classes:
+        return (z,)
+    return z, one_hot([i % hparams.classes for i in range(EXAMPLES)], hparams.classes)
 
 
 @contextlib.contextmanager

@@ -1,12 +1,11 @@
 """What can be ordered from the engine, and what comes back."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import Any, Literal
 
 from app.engine.catalog import Served
+from app.engine.device import Pixels
 
 Label = int | str  # an index, or a name in upper or lower case
 Method = Literal["slerp", "lerp"]
@@ -55,13 +54,33 @@ class ArithmeticOrder:
 
 
 @dataclass(frozen=True)
-class Drawing:
-    """Finished pictures, uint8 (n, H, W, C), and where each came from."""
+class Drawn:
+    """One picture just drawn, uint8 (H, W, C), and where it came from."""
 
     model: Served
-    images: NDArray[np.uint8]
-    seeds: list[int | None]  # None: of no single seed
-    labels: list[int | None]  # None: of no single class
+    pixels: Pixels
+    seed: int | None  # None: of no single seed
+    label: int | None  # None: of no single class
+    truncation: float
+
+
+Each = Callable[[Drawn], Any]  # what a caller wants of every picture; called in the lane that drew it
+
+
+def its_pixels(drawn: Drawn) -> Pixels:
+    """For callers who want nothing but the pictures."""
+    return drawn.pixels
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """What was made of every picture, in order, and where each came from."""
+
+    model: Served
+    pieces: Sequence[Any]
+    seeds: list[int | None]
+    labels: list[int | None]
     truncation: float
     queue_ms: float
-    inference_ms: float
+    inference_ms: float  # as encode_ms: summed over the lanes that worked on it
+    encode_ms: float

@@ -3,6 +3,7 @@
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
+from app.answers import Rendering
 from app.deps import EngineDep, FramesFormat, PictureFormat, RequireJson, SettingsDep, TimeoutDep
 from app.errors import RequestError
 from app.routes.replies import pictures, reply
@@ -16,8 +17,9 @@ async def sample(
     request: Request, body: SampleRequest, engine: EngineDep, format_name: PictureFormat, timeout_s: TimeoutDep
 ) -> Response:
     """Draw pictures from an unconditional model."""
-    drawing = await engine.sample(body.order(), timeout_s)
-    return await reply(request, engine, drawing, format_name)
+    order = body.order()
+    rendering = Rendering(format_name, order.n)
+    return await reply(request, engine, await engine.sample(order, timeout_s, rendering.each), rendering)
 
 
 @router.post("/generate", responses=pictures(moving=False))
@@ -25,8 +27,9 @@ async def generate(
     request: Request, body: GenerateRequest, engine: EngineDep, format_name: PictureFormat, timeout_s: TimeoutDep
 ) -> Response:
     """Draw pictures of given classes from a label-conditional model."""
-    drawing = await engine.generate(body.order(), timeout_s)
-    return await reply(request, engine, drawing, format_name)
+    order = body.order()
+    rendering = Rendering(format_name, order.n)
+    return await reply(request, engine, await engine.generate(order, timeout_s, rendering.each), rendering)
 
 
 @router.post("/interpolate", responses=pictures(moving=True))
@@ -42,8 +45,8 @@ async def interpolate(
     """Walk from picture to picture, through latents and labels."""
     if body.frames > settings.max_frames:
         raise RequestError("invalid-request", f"{body.frames} frames are more than this server makes: {settings.max_frames}")
-    drawing = await engine.interpolate(body.order(), timeout_s)
-    return await reply(request, engine, drawing, format_name, body.fps)
+    rendering = Rendering(format_name, body.frames, body.fps)
+    return await reply(request, engine, await engine.interpolate(body.order(), timeout_s, rendering.each), rendering)
 
 
 @router.post("/arithmetic", responses=pictures(moving=False))
@@ -51,5 +54,5 @@ async def arithmetic(
     request: Request, body: ArithmeticRequest, engine: EngineDep, format_name: PictureFormat, timeout_s: TimeoutDep
 ) -> Response:
     """Draw the picture of a weighted sum of latents: smiling woman − woman + man."""
-    drawing = await engine.arithmetic(body.order(), timeout_s)
-    return await reply(request, engine, drawing, format_name)
+    rendering = Rendering(format_name, 1)
+    return await reply(request, engine, await engine.arithmetic(body.order(), timeout_s, rendering.each), rendering)

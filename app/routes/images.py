@@ -5,6 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Header, Path, Query, Request
 from starlette.responses import Response
 
+from app.answers import Rendering
 from app.deps import EngineDep, TimeoutDep
 from app.engine.engine import FROM_LATENTS
 from app.engine.orders import DrawOrder
@@ -49,7 +50,8 @@ async def image(
     headers = {"ETag": tag, "Cache-Control": CACHE}
     if matches(if_none_match, tag):
         return Response(status_code=304, headers=headers | {"X-Model": served.key[0], "X-Model-Version": str(served.key[1])})
-    response = await reply(request, engine, await engine.picture(served, order, timeout_s), FORMATS[extension])
+    rendering = Rendering(FORMATS[extension], 1)
+    response = await reply(request, engine, await engine.picture(served, order, timeout_s, rendering.each), rendering)
     del response.headers["vary"]  # the address alone decides
     response.headers.update(headers)
     return response

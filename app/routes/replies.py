@@ -5,7 +5,7 @@ from typing import Any
 from fastapi import Request
 from starlette.responses import Response
 
-from app.answers import answer
+from app.answers import Rendering
 from app.codecs import CODECS
 from app.engine.engine import Engine
 from app.engine.orders import Drawing
@@ -18,10 +18,10 @@ Responses = dict[int | str, dict[str, Any]]  # as FastAPI documents them
 BINARY = {"schema": {"type": "string", "format": "binary"}}
 
 
-async def reply(request: Request, engine: Engine, drawing: Drawing, format_name: str, fps: int | None = None) -> Response:
+async def reply(request: Request, engine: Engine, drawing: Drawing, rendering: Rendering) -> Response:
     """A drawing in the format that was negotiated."""
     request.state.model = drawing.model.manifest.name
-    made = await engine.offload(answer, drawing, format_name, fps)
+    made = rendering.join(drawing) if rendering.is_light else await engine.offload(rendering.join, drawing)
     return Response(made.body, headers=made.headers | {"Vary": "Accept"}, media_type=made.media_type)
 
 

@@ -14,10 +14,11 @@ import torch
 from torch import Tensor, nn
 from zoo_factory import REAL_SIZE, make_entry, make_zoo
 
-from app.engine.device import CpuDevice, DeviceError, open_device
-from app.engine.engine import Engine, EngineConfig
+from app.engine.device import CpuDevice, CpuNetwork, DeviceError, Network, Pixels, Rows, open_device
+from app.engine.engine import Engine, EngineConfig, example_rows
 from app.engine.errors import DeadlineExceededError, EngineStoppedError, ExecutionFailedError, OverloadedError
-from app.engine.orders import DrawOrder
+from app.engine.lanes import draw
+from app.engine.orders import Drawn, DrawOrder
 from app.telemetry import Metrics
 from models.checkpoint import load_checkpoint
 from models.hardware import has_bfloat16
@@ -62,7 +63,7 @@ def test_pixels_are_the_same_in_any_company(tmp_path: Path, family: str, size: s
 
             async def draw(seed: int, n: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
                 one = replace(order("m", seed, n), labels=labels and labels[:n])
-                return (await engine.picture(served, one, 60)).images
+                return np.stack((await engine.picture(served, one, 60)).pieces)
 
             alone = np.concatenate([await draw(seed, 1) for seed in range(128)])
             assert len(np.unique(alone.reshape(128, -1), axis=0)) == 128
@@ -87,29 +88,32 @@ def test_pictures_are_what_the_network_draws(tmp_path: Path, family: str) -> Non
 
     async def draw() -> Any:
         async with running(tmp_path) as engine:
-            return (await engine.picture(engine.catalog.find("m"), order("m", 0, 10), 60)).images
+            return np.stack((await engine.picture(engine.catalog.find("m"), order("m", 0, 10), 60)).pieces)
 
     difference = np.abs(run(draw()).astype(int) - expected.astype(int))
     assert difference.max() <= 1 and (difference > 0).mean() < 0.01
 
 
-class Gate(nn.Module):
-    """A generator that waits until it is let through, or fails."""
+class Gate(Network):
+    """A network that waits until it is let through, or fails."""
+
+    sizes = (1, 2, 4)
 
     def __init__(self) -> None:
-        super().__init__()
         self.open = threading.Event()
         self.entered = threading.Event()
-        self.fails = False
+        self.error: BaseException | None = None
         self.calls = 0
+        self.rows: list[Rows] = []
 
-    def forward(self, z: Tensor) -> Tensor:
+    def _draw(self, rows: Rows) -> Pixels:
         self.calls += 1
+        self.rows.append(rows)
         self.entered.set()
         assert self.open.wait(30)
-        if self.fails:
-            raise RuntimeError("the network broke")
-        return torch.zeros(len(z), 3, 16, 16)
+        if self.error:
+            raise self.error
+        return np.zeros((len(rows[0]), 16, 16, 3), np.uint8)
 
 
 @contextlib.asynccontextmanager
@@ -118,7 +122,7 @@ async def gated(zoo: Path, **options: Any) -> AsyncIterator[tuple[Engine, Any, G
     make_zoo(zoo)
     async with running(zoo, lanes=1, **options) as engine:
         gate = Gate()
-        model = replace(engine.catalog.find("blobs"), generator=gate)
+        model = replace(engine.catalog.find("blobs"), network=gate)
         try:
             yield engine, model, gate
         finally:
@@ -132,15 +136,15 @@ async def entered(gate: Gate) -> None:
 def test_a_failing_batch_fails_its_own_jobs_only(tmp_path: Path) -> None:
     async def check() -> None:
         async with gated(tmp_path) as (engine, model, gate):
-            gate.fails = True
+            gate.error = RuntimeError("the network broke")
             gate.open.set()
             broken = engine.picture(model, order("x", 1, 9), 60)
             healthy = engine.sample(order("digits-mlp", 1, 9), 60)
             failure, drawing = await asyncio.gather(broken, healthy, return_exceptions=True)
             assert isinstance(failure, ExecutionFailedError) and "broke" not in str(failure)
-            assert len(drawing.images) == 9  # type: ignore[union-attr]
-            gate.fails = False
-            assert len((await engine.picture(model, order("x", 1, 3), 60)).images) == 3
+            assert len(drawing.pieces) == 9  # type: ignore[union-attr]
+            gate.error = None
+            assert len((await engine.picture(model, order("x", 1, 3), 60)).pieces) == 3
 
     run(check())
 
@@ -155,8 +159,8 @@ def test_a_full_queue_refuses_at_once_and_has_room_again_later(tmp_path: Path) -
             assert 1 <= refused.value.retry_after_s <= 60
             second = asyncio.create_task(engine.picture(model, order("x", 1, 2), 60))
             gate.open.set()
-            assert [len(d.images) for d in await asyncio.gather(first, second)] == [8, 2]
-            assert len((await engine.picture(model, order("x", 1, 10), 60)).images) == 10
+            assert [len(d.pieces) for d in await asyncio.gather(first, second)] == [8, 2]
+            assert len((await engine.picture(model, order("x", 1, 10), 60)).pieces) == 10
 
     run(check())
 
@@ -203,8 +207,10 @@ def test_a_small_request_passes_a_large_one(tmp_path: Path) -> None:
                 await asyncio.sleep(0)
             gate.open.set()
             await asyncio.gather(*small)
-            assert not large.done() and gate.calls <= 16  # of 65; it could have been 3, but the lane runs on meanwhile
-            assert len((await large).images) == 256
+            assert len((await large).pieces) == 256
+            wanted = latents(range(3), 8)[:, 0]
+            second_call = gate.rows[1][0][:, 0]  # the first one was under way when the small requests came
+            assert torch.isin(wanted, second_call).all()
 
     run(check())
 
@@ -219,7 +225,7 @@ def test_requests_that_wait_share_a_batch(tmp_path: Path) -> None:
                 await asyncio.sleep(0)
             gate.open.set()
             await asyncio.gather(first, *others)
-            assert gate.calls == 1 + 8 // engine.device.micro_batch
+            assert gate.calls == 1 + 8 // gate.sizes[-1]
 
     run(check())
 
@@ -232,7 +238,7 @@ def test_leaving_finishes_what_was_accepted_and_refuses_the_rest(tmp_path: Path)
             engine.stop_accepting()
             assert "shutting down" in (engine.why_not_ready() or "")
             gate.open.set()
-        assert len((await accepted).images) == 9
+        assert len((await accepted).pieces) == 9
         with pytest.raises((EngineStoppedError, RuntimeError)):
             await engine.picture(model, order("x", 1, 1), 60)
 
@@ -250,3 +256,109 @@ def test_the_cpu_is_not_asked_for_what_it_does_not_have() -> None:
     if not torch.cuda.is_available():
         with pytest.raises(DeviceError, match="GANYMEDE_DEVICE"):
             open_device("cuda", "auto")
+
+
+@pytest.mark.parametrize("family", ["conditional", "mlp", "dcgan"])
+def test_every_size_of_a_batch_gives_the_same_bits(tmp_path: Path, family: str) -> None:
+    """Before they are rounded to 8 bits, which would hide most differences; on pictures that the sizes were not chosen with."""
+    make_entry(tmp_path, "m", family, **REAL_SIZE[family])
+    checkpoint = load_checkpoint(tmp_path / "m" / "1")
+    network = CpuDevice("float32", 1).prepare(checkpoint.generator, example_rows(checkpoint))
+    assert isinstance(network, CpuNetwork) and len(network.sizes) >= 2
+    rows: Rows = (latents(range(1000, 1064), checkpoint.hparams.z_dim),)
+    if checkpoint.hparams.classes:
+        rows += (one_hot([3 * i % checkpoint.hparams.classes for i in range(64)], checkpoint.hparams.classes),)
+
+    def drawn(size: int) -> Tensor:
+        return torch.cat([network.images(tuple(r[i : i + size] for r in rows)) for i in range(0, 64, size)])
+
+    for size in network.sizes:
+        assert torch.equal(drawn(size), drawn(network.sizes[-1])), size
+
+
+class Moody(nn.Module):
+    """A generator whose pictures depend on how many are drawn at once, in all sizes but 4 and 8."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.convolution = nn.Conv2d(1, 1, kernel_size=1)
+
+    def forward(self, z: Tensor) -> Tensor:
+        return z[:, :1, None, None] + (0 if len(z) in {4, 8} else 1e-7 * len(z))
+
+
+def test_sizes_that_disagree_are_not_used() -> None:
+    network = CpuDevice("float32", 1).prepare(Moody(), (latents(range(64), 4),))
+    assert network.sizes == (4, 8)
+    assert len(network.draw((latents([1], 4),))) == 1  # padded to four
+
+
+class Cramped(Network):
+    """A network on a device with room for two pictures."""
+
+    sizes = (1, 2, 4)
+
+    def _draw(self, rows: Rows) -> Pixels:
+        if len(rows[0]) > 2:
+            raise RuntimeError("[enforce fail at alloc_cpu.cpp:127] DefaultCPUAllocator: not enough memory: you tried to …")
+        return np.full((len(rows[0]), 16, 16, 3), 7, np.uint8) + rows[0][:, :1, None, None].numpy().astype(np.uint8)
+
+
+def test_out_of_memory_halves_the_batch_and_goes_on() -> None:
+    rows = (torch.arange(4.0)[:, None],)
+    assert draw(Cramped(), rows)[:, 0, 0, 0].tolist() == [7, 8, 9, 10]
+
+
+def test_a_lane_outlives_whatever_a_network_throws(tmp_path: Path) -> None:
+    async def check() -> None:
+        async with gated(tmp_path) as (engine, model, gate):
+            gate.open.set()
+            for error in (SystemExit(1), KeyboardInterrupt(), MemoryError()):
+                gate.error = error
+                with pytest.raises(ExecutionFailedError):
+                    await engine.picture(model, order("x", 1, 1), 60)
+            gate.error = None
+            assert len((await engine.picture(model, order("x", 1, 3), 60)).pieces) == 3
+
+    run(check())
+
+
+def test_a_picture_that_can_not_be_encoded_fails_its_own_request_only(tmp_path: Path) -> None:
+    def refuse(_: Drawn) -> None:
+        raise ValueError("no such codec")
+
+    async def check() -> None:
+        async with gated(tmp_path) as (engine, model, gate):
+            first = asyncio.create_task(engine.picture(model, order("x", 1, 1), 60))
+            await entered(gate)
+            broken = asyncio.create_task(engine.picture(model, order("x", 1, 1), 60, refuse))
+            healthy = asyncio.create_task(engine.picture(model, order("x", 1, 2), 60))
+            while engine.queued_pixels < 4 * 256:
+                await asyncio.sleep(0)
+            gate.open.set()
+            results = await asyncio.gather(first, broken, healthy, return_exceptions=True)
+            assert gate.calls == 2  # both shared a batch
+            assert isinstance(results[1], ExecutionFailedError)
+            assert [len(r.pieces) for r in (results[0], results[2])] == [1, 2]  # type: ignore[union-attr]
+
+    run(check())
+
+
+def test_small_requests_do_not_starve_large_ones(tmp_path: Path) -> None:
+    """A hundred single pictures are waiting: one for eight still gets every fourth turn."""
+
+    async def check() -> None:
+        async with gated(tmp_path, max_queue_pixels=2**25) as (engine, model, gate):
+            first = asyncio.create_task(engine.picture(model, order("x", 1, 4), 60))
+            await entered(gate)
+            small = [asyncio.create_task(engine.picture(model, order("x", 100 + s, 1), 60)) for s in range(100)]
+            large = asyncio.create_task(engine.picture(model, order("x", 7, 8), 60))
+            while engine.queued_pixels < 112 * 256:
+                await asyncio.sleep(0)
+            gate.open.set()
+            await asyncio.gather(first, large, *small)
+            wanted = latents(range(7, 15), 8)[:, 0]
+            calls = [i for i, rows in enumerate(gate.rows) if torch.isin(rows[0][:, 0], wanted).any()]
+            assert calls[-1] <= 8  # of 28
+
+    run(check())

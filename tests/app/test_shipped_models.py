@@ -26,7 +26,7 @@ def test_a_shipped_model_draws(name: str) -> None:
                 await asyncio.sleep(0.01)
             assert engine.why_not_ready() is None
             served = engine.catalog.find(name)
-            images = (await engine.picture(served, DrawOrder(name, 20, 7), 60)).images
+            images = np.stack((await engine.picture(served, DrawOrder(name, 20, 7), 60)).pieces)
             assert len(np.unique(images.reshape(20, -1), axis=0)) == 20  # no two alike
             assert images.std() > 20  # and not all grey
             assert served.samples.is_file()

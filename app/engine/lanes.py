@@ -1,0 +1,97 @@
+"""The threads that touch the device. Each draws a batch and encodes it, while the others draw theirs."""
+
+import logging
+import threading
+import time
+
+import numpy as np
+import torch
+
+from app.engine.device import Device, Network, Pixels, Rows
+from app.engine.errors import ExecutionFailedError
+from app.engine.orders import Drawn
+from app.engine.queue import Queue, Share, settle
+from app.telemetry import Metrics
+
+log = logging.getLogger(__name__)
+
+
+class Lanes:
+    """As many threads as the device works with side by side, each taking batches from the queue until it closes."""
+
+    def __init__(self, device: Device, queue: Queue, metrics: Metrics) -> None:
+        self._device = device
+        self._queue = queue
+        self._metrics = metrics
+        self._threads = [threading.Thread(target=self._live, name=f"lane-{i}", daemon=True) for i in range(device.lanes)]
+
+    def start(self) -> None:
+        """Starts the threads."""
+        for thread in self._threads:
+            thread.start()
+
+    def join(self) -> None:
+        """Waits until every thread has gone home, which they do once the queue is closed."""
+        for thread in self._threads:
+            thread.join()
+
+    def _live(self) -> None:
+        self._device.start_thread()
+        while (shares := self._queue.take()) is not None:
+            try:
+                self._work(shares)
+            except BaseException:  # whatever it was: it fails this batch, and the lane lives on
+                model = shares[0].job.model
+                log.exception("a batch of %s@%d failed", *model.key)
+                self._metrics.failed_batches.labels(model.manifest.name).inc()
+                for share in shares:
+                    settle(share.job, ExecutionFailedError("the pictures could not be drawn"))
+
+    def _work(self, shares: list[Share]) -> None:
+        model = shares[0].job.model
+        if len(shares) == 1 and shares[0].stop - shares[0].start == shares[0].job.size:
+            rows = shares[0].job.rows
+        else:
+            columns = zip(*(tuple(r[s.start : s.stop] for r in s.job.rows) for s in shares), strict=True)
+            rows = tuple(torch.cat(column) for column in columns)
+        began = time.perf_counter()
+        pixels = draw(model.network, rows)
+        drawn_s = time.perf_counter() - began
+        offset = 0
+        for share in shares:  # the first caller has its answer while the last one's is being encoded
+            count = share.stop - share.start
+            self._finish(share, pixels[offset : offset + count], drawn_s)
+            offset += count
+        self._queue.measured(len(pixels) * model.pixels, time.perf_counter() - began)
+        self._metrics.batch_pictures.observe(len(pixels))
+        self._metrics.batch_seconds.labels(model.manifest.name).observe(drawn_s)
+        self._metrics.pictures.labels(model.manifest.name, str(model.manifest.version)).inc(len(pixels))
+
+    def _finish(self, share: Share, pixels: Pixels, drawn_s: float) -> None:
+        """Makes of each picture what its caller wants of it. One that can't be made fails its own request only."""
+        job = share.job
+        began = time.perf_counter()
+        try:
+            pieces = [
+                job.each(Drawn(job.model, pixels[i], job.seeds[share.start + i], job.labels[share.start + i], job.truncation))
+                for i in range(len(pixels))
+            ]
+        except Exception:
+            log.exception("a picture of %s@%d could not be encoded", *job.model.key)
+            settle(job, ExecutionFailedError("the pictures could not be encoded"))
+            return
+        encode_s = time.perf_counter() - began
+        self._metrics.stage_seconds.labels("encode").observe(encode_s)
+        self._queue.deliver(share, pieces, drawn_s, encode_s)
+
+
+def draw(network: Network, rows: Rows) -> Pixels:
+    """All rows; in halves, and halves of halves, where the device has no memory for so many at once."""
+    try:
+        return network.draw(rows)
+    except MemoryError:
+        half = len(rows[0]) // 2
+        if not half:
+            raise
+        log.warning("no memory for %d pictures at once: drawing them in two parts", len(rows[0]))
+        return np.concatenate([draw(network, tuple(r[:half] for r in rows)), draw(network, tuple(r[half:] for r in rows))])

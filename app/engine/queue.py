@@ -1,0 +1,252 @@
+"""Groups the pictures of many requests into batches, fairly, within a bounded queue.
+
+Work starts at once when a lane is idle; when all are busy, the next free lane takes what has queued. Requests that fit in one
+forward go before larger ones, which get every fourth turn at least. Each turn goes to the next model, and within it every
+request may fill what room is left and then goes to the end of the line: a request for one picture waits for about one
+forward, however large the request before it.
+"""
+
+import asyncio
+import logging
+import math
+import threading
+import time
+from collections import OrderedDict, deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from app.engine.catalog import Key, Served
+from app.engine.device import Rows
+from app.engine.errors import DeadlineExceededError, EngineError, EngineStoppedError, OverloadedError
+from app.engine.orders import Each
+from app.telemetry import Metrics
+
+log = logging.getLogger(__name__)
+
+MAX_RETRY_AFTER_S = 60
+LARGE_TURN = 4  # every so many turns, requests larger than a forward go first: they are slowed down, and never starved
+
+
+@dataclass(eq=False)
+class Job:
+    """The pictures of one request, on their way. The queue's lock guards what changes."""
+
+    model: Served
+    rows: Rows
+    each: Each  # what is made of every picture, in the lane that drew it
+    labels: Sequence[int | None]
+    seeds: Sequence[int | None]
+    truncation: float
+    deadline: float  # seconds, of `time.monotonic`
+    done: asyncio.Future[None]
+    submitted_at: float = field(default_factory=time.monotonic)
+    started_at: float | None = None
+    taken: int = 0
+    finished: int = 0
+    given_up: bool = False  # nobody waits for it any more
+    pieces: list[Any] = field(default_factory=list)
+    inference_s: float = 0.0  # summed over lanes
+    encode_s: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.pieces = [None] * self.size
+
+    @property
+    def size(self) -> int:
+        """How many pictures the request asked for."""
+        return len(self.rows[0])
+
+
+@dataclass(frozen=True)
+class Share:
+    """Rows `start` to `stop` of a job, as part of one forward."""
+
+    job: Job
+    start: int
+    stop: int
+
+
+Lines = OrderedDict[Key, deque[Job]]
+
+
+class Queue:
+    """Between the event loop, where requests come from, and the lanes, where they are drawn."""
+
+    def __init__(self, lanes: int, max_pixels: int, metrics: Metrics) -> None:
+        self._lanes = lanes
+        self._max_pixels = max_pixels
+        self._metrics = metrics
+        self._changed = threading.Condition()  # guards everything below
+        self._small: Lines = OrderedDict()  # requests that fit in one forward
+        self._large: Lines = OrderedDict()
+        self._turns = 0
+        self._waiting_lanes = 0
+        self._closed = False
+        self._rate = 0.0  # pixels a second, as measured over the latest forwards
+        # these belong to the event loop's thread
+        self._pixels = 0  # of every job that somebody waits for
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._stopping = False
+
+    @property
+    def queued_pixels(self) -> int:
+        """Pixels of all requests that are waiting or being drawn."""
+        return self._pixels
+
+    async def submit(self, job: Job) -> None:
+        """Returns when every picture of the job is ready.
+
+        Raises `OverloadedError`, `DeadlineExceededError`, `EngineStoppedError` or `ExecutionFailedError`. Cancelling the
+        caller takes the job out of the queue.
+        """
+        if self._stopping:
+            raise EngineStoppedError("the service is shutting down")
+        pixels = job.model.pixels * job.size
+        if self._pixels + pixels > self._max_pixels:
+            raise OverloadedError(self.retry_after_s())
+        self._count(pixels)
+        try:
+            with self._changed:
+                lines = self._large if job.size > job.model.network.sizes[-1] else self._small
+                lines.setdefault(job.model.key, deque()).append(job)
+                self._changed.notify(math.ceil(job.size / job.model.network.sizes[-1]))
+            async with asyncio.timeout(job.deadline - time.monotonic()):
+                await job.done
+        except TimeoutError:
+            waited_ms = (time.monotonic() - job.submitted_at) * 1000
+            raise DeadlineExceededError(f"the pictures were not ready within {waited_ms:.0f} ms") from None
+        finally:
+            job.given_up = True
+            self._count(-pixels)
+
+    def retry_after_s(self) -> int:
+        """In how many seconds the queue should be empty, at the measured rate: 1 … 60."""
+        if not self._rate:
+            return 1
+        return min(MAX_RETRY_AFTER_S, max(1, math.ceil(self._pixels / self._rate)))
+
+    async def drain(self) -> None:
+        """Takes no more work, and waits until all that was accepted is done."""
+        self._stopping = True
+        await self._idle.wait()
+
+    def close(self) -> None:
+        """Takes no more work, fails whatever is still waiting, and sends the lanes home."""
+        self._stopping = True
+        with self._changed:
+            self._closed = True
+            left = [job for lines in (self._small, self._large) for line in lines.values() for job in line]
+            self._small.clear()
+            self._large.clear()
+            self._changed.notify_all()
+        for job in left:
+            settle(job, EngineStoppedError("the service is shutting down"))
+
+    def _count(self, pixels: int) -> None:
+        self._pixels += pixels
+        self._metrics.queue_pixels.set(self._pixels)
+        if self._pixels:
+            self._idle.clear()
+        else:
+            self._idle.set()
+
+    # what follows is called by the lanes
+
+    def take(self) -> list[Share] | None:
+        """The next forward's rows, all of one model; waits for them. None: the queue is closed."""
+        with self._changed:
+            while not self._closed:
+                if shares := self._next():
+                    return shares
+                self._waiting_lanes += 1
+                self._changed.wait()
+                self._waiting_lanes -= 1
+        return None
+
+    def deliver(self, share: Share, pieces: Sequence[Any], inference_s: float, encode_s: float) -> None:
+        """Hands in the pictures of a share, and wakes their caller if they were the last ones."""
+        job = share.job
+        with self._changed:
+            job.pieces[share.start : share.stop] = pieces
+            job.finished += len(pieces)
+            job.inference_s += inference_s
+            job.encode_s += encode_s
+            complete = job.finished == job.size
+        if complete:
+            settle(job)
+
+    def measured(self, pixels: int, seconds: float) -> None:
+        """Learns from a forward how fast the queue empties."""
+        rate = pixels * self._lanes / max(seconds, 1e-6)
+        with self._changed:
+            self._rate = rate if not self._rate else 0.9 * self._rate + 0.1 * rate
+
+    def _next(self) -> list[Share]:
+        self._turns += 1
+        first, second = self._small, self._large
+        if self._turns % LARGE_TURN == 0:
+            first, second = second, first
+        return self._from(first, second) or self._from(second, first)
+
+    def _from(self, lines: Lines, others: Lines) -> list[Share]:
+        """A forward of the model whose turn it is in `lines`; room that is left goes to the same model's `others`."""
+        while lines:
+            key, line = lines.popitem(last=False)
+            shares: list[Share] = []
+            room = self._room(line)
+            room = self._fill(shares, line, room)
+            if line:
+                lines[key] = line  # to the end: the other models come first
+            if room and key in others:
+                self._fill(shares, others[key], room)
+                if not others[key]:
+                    del others[key]
+            if shares:
+                return shares
+        return []
+
+    def _room(self, line: deque[Job]) -> int:
+        """How many rows a forward takes now: as many as fit, or less if that lets idle lanes help at once."""
+        most = line[0].model.network.sizes[-1]
+        left = sum(job.size - job.taken for job in line) if len(line) < most else most
+        wanted = math.ceil(left / (1 + self._waiting_lanes))
+        return next((size for size in line[0].model.network.sizes if size >= wanted), most)
+
+    def _fill(self, shares: list[Share], line: deque[Job], room: int) -> int:
+        """Moves up to `room` rows from the head of a line into `shares`; passes over jobs that were given up."""
+        now = time.monotonic()
+        while line and room:
+            job = line.popleft()
+            if job.given_up or job.done.done():
+                continue
+            if now >= job.deadline:
+                settle(job, DeadlineExceededError("the deadline passed before the pictures were begun"))
+                continue
+            share = Share(job, job.taken, min(job.taken + room, job.size))
+            job.taken, room = share.stop, room - (share.stop - share.start)
+            if job.started_at is None:
+                job.started_at = now
+                self._metrics.stage_seconds.labels("queue").observe(now - job.submitted_at)
+            shares.append(share)
+            if job.taken < job.size:
+                line.append(job)  # no room is left then, so this ends the loop
+        return room
+
+
+def settle(job: Job, error: EngineError | None = None) -> None:
+    """Tells the job's caller that it is finished, or why it won't be. From any thread."""
+
+    def on_the_loop() -> None:
+        if job.done.done():
+            return
+        if error is None:
+            job.done.set_result(None)
+        else:
+            job.done.set_exception(error)
+
+    try:
+        job.done.get_loop().call_soon_threadsafe(on_the_loop)
+    except RuntimeError:  # the loop has been closed: nobody waits
+        log.debug("a finished request has nobody to go to")
