@@ -27,7 +27,6 @@ class ConditionalHParams(ImageHParams):
     classes: int = Field(ge=1, le=10_000)
     embed_dim: int = Field(32, ge=1, le=1024)  # of a class, in the generator
     widths: tuple[int, ...] = Field((128, 64, 32), min_length=2, max_length=8)  # feature maps, smallest picture first
-    refine_full_size: bool = False  # a residual 3x3 convolution at full size too: finer textures for a third more work
     d_widths: tuple[int, ...] | None = None  # the discriminator's own, as long as `widths`; None: the same
     feature_dim: int = Field(256, ge=8, le=4096)  # of the discriminator's last layer
 
@@ -96,7 +95,7 @@ class Generator(nn.Module):
         steps = list(itertools.pairwise(hp.widths))
         self.blocks = nn.ModuleList(
             # at full size a 3x3 convolution costs as much as anywhere and has the fewest feature maps to work with
-            UpBlock(a, b, condition_dim, refine=hp.refine_full_size or i < len(steps) - 1)
+            UpBlock(a, b, condition_dim, refine=i < len(steps) - 1)
             for i, (a, b) in enumerate(steps)
         )
         self.norm = FilmNorm(hp.widths[-1], condition_dim)
