@@ -1,70 +1,86 @@
-"""What routes ask for: the engine, the settings, the format of the answer, the deadline.
+"""What routes read from a request: the engine, the format of the answer, the deadline, a validated body or address.
 
-All `async`, though none of them waits: FastAPI runs plain functions in threads, which costs more than they do.
+Plain functions of the request rather than FastAPI's dependencies for the routes that draw: solving those takes longer
+than a small network. `app.routes.direct` keeps the documents complete without them.
 """
 
-from typing import Annotated, cast
+import functools
+from collections.abc import Callable
+from typing import Annotated, TypeVar, cast
 
-from fastapi import Depends, Header, Query, Request
+from fastapi import Depends, Request
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, ValidationError
 
-from app.codecs import CODECS
 from app.engine.engine import Engine
 from app.errors import RequestError
-from app.negotiation import JSON, negotiate, offers
+from app.negotiation import negotiate, offers
 from app.settings import Settings
+
+M = TypeVar("M", bound=BaseModel)
 
 
 async def get_engine(request: Request) -> Engine:
+    """The engine that the lifespan started, as a dependency. `async` because FastAPI runs plain functions in threads."""
+    return engine_of(request)
+
+
+EngineDep = Annotated[Engine, Depends(get_engine)]
+
+
+def engine_of(request: Request) -> Engine:
     """The engine that the lifespan started."""
     return cast(Engine, request.app.state.engine)
 
 
-async def get_settings(request: Request) -> Settings:
+def settings_of(request: Request) -> Settings:
     """The settings that the app was created with."""
     return cast(Settings, request.app.state.settings)
 
 
-EngineDep = Annotated[Engine, Depends(get_engine)]
-SettingsDep = Annotated[Settings, Depends(get_settings)]
-
-FormatQuery = Annotated[
-    str | None,
-    Query(description=f"instead of the Accept header: `{JSON}`, {', '.join(f'`{c}`' for c in CODECS)}", max_length=100),
-]
-AcceptHeader = Annotated[str | None, Header(include_in_schema=False)]
+def format_of(request: Request, *, moving: bool) -> str:
+    """The format for separate pictures, or for the frames of a film. Raises `not-acceptable`."""
+    return _negotiated(request.query_params.get("format"), request.headers.get("accept"), moving)
 
 
-async def picture_format(format: FormatQuery = None, accept: AcceptHeader = None) -> str:
-    """The format for separate pictures. Raises `not-acceptable`."""
-    return negotiate(format, accept, offers(moving=False))
+@functools.lru_cache(maxsize=256)  # callers say the same thing again and again
+def _negotiated(wanted: str | None, accept: str | None, moving: bool) -> str:
+    return negotiate(wanted, accept, offers(moving=moving))
 
 
-async def frames_format(format: FormatQuery = None, accept: AcceptHeader = None) -> str:
-    """The format for the frames of a film. Raises `not-acceptable`."""
-    return negotiate(format, accept, offers(moving=True))
-
-
-PictureFormat = Annotated[str, Depends(picture_format)]
-FramesFormat = Annotated[str, Depends(frames_format)]
-
-
-async def get_timeout_s(
-    settings: SettingsDep,
-    x_deadline_ms: Annotated[int | None, Header(ge=1, description="answer within this many ms, or give up with 504")] = None,
-) -> float:
+def timeout_of(request: Request) -> float:
     """How long this request may take, seconds. The caller's deadline can only shorten the server's."""
-    return min(x_deadline_ms or settings.deadline_ms, settings.deadline_ms) / 1000
+    most: int = settings_of(request).deadline_ms
+    asked = request.headers.get("x-deadline-ms")
+    if asked is None:
+        return most / 1000
+    if not (asked.isascii() and asked.isdigit() and len(asked) <= 18 and int(asked) >= 1):
+        wrong = {"loc": ("header", "x-deadline-ms"), "msg": "give a whole number of milliseconds, from 1"}
+        raise RequestValidationError([wrong])
+    return min(int(asked), most) / 1000
 
 
-TimeoutDep = Annotated[float, Depends(get_timeout_s)]
+def address_of(request: Request, model: type[M]) -> M:
+    """The path's and the query's parameters. Raises `invalid-request`."""
+    path = request.path_params
+    try:
+        return model.model_validate({**request.query_params, **path})
+    except ValidationError as error:
+        raise _invalid(error, lambda loc: "path" if loc[0] in path else "query") from None
 
 
-async def require_json(request: Request) -> None:
-    """Refuses bodies that say they are something else than JSON."""
-    given = request.headers.get("content-type", "application/json")
-    kind = given.partition(";")[0].strip().lower()
+async def body_of(request: Request, model: type[M]) -> M:
+    """The JSON body. Raises `unsupported-media-type` or `invalid-request`."""
+    kind = request.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
     if not (kind == "application/json" or (kind.startswith("application/") and kind.endswith("+json"))):
         raise RequestError("unsupported-media-type", f"send JSON with Content-Type: application/json, not '{kind[:100]}'")
+    try:
+        return model.model_validate_json(await request.body())
+    except ValidationError as error:
+        raise _invalid(error, lambda _: "body") from None
 
 
-RequireJson = Depends(require_json)
+def _invalid(error: ValidationError, where: Callable[[tuple[int | str, ...]], str]) -> RequestValidationError:
+    """`where`: which part of the request an error's place is in."""
+    errors = error.errors(include_url=False, include_context=False, include_input=False)
+    return RequestValidationError([{"loc": (where(e["loc"]), *e["loc"]), "msg": e["msg"]} for e in errors])

@@ -4,10 +4,15 @@ from typing import Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
+from pydantic import BaseModel
+from pydantic.json_schema import models_json_schema
 
 from app.errors import PROBLEM_JSON
+from app.routes.direct import REFERENCE
+from app.schemas.generation import ArithmeticRequest, GenerateRequest, InterpolateRequest, SampleRequest
 
 JSON_TYPE = "application/json"
+BODIES: tuple[type[BaseModel], ...] = (SampleRequest, GenerateRequest, InterpolateRequest, ArithmeticRequest)
 
 
 def describe(app: FastAPI) -> dict[str, Any]:
@@ -15,6 +20,8 @@ def describe(app: FastAPI) -> dict[str, Any]:
     document = get_openapi(
         title=app.title, version=app.version, summary=app.summary, description=app.description, routes=app.routes
     )
+    _, definitions = models_json_schema([(m, "validation") for m in BODIES], ref_template=REFERENCE)
+    document["components"]["schemas"] |= definitions["$defs"]
     for operations in document["paths"].values():
         for operation in operations.values():
             for response in operation["responses"].values():

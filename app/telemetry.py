@@ -29,10 +29,12 @@ class Metrics:
         self.batch_seconds = Histogram(
             "ganymede_batch_seconds", "Time to draw a batch.", ["model"], buckets=SECONDS, registry=r
         )
-        self.stage_seconds = Histogram(
-            "ganymede_stage_seconds", "Time in a stage: queue of a request, encode of its part of a batch.", ["stage"],
+        stage_seconds = Histogram(
+            "ganymede_stage_seconds", "Time in a stage: a request in the queue, a batch being encoded.", ["stage"],
             buckets=SECONDS, registry=r,
         )  # fmt: skip
+        self.queue_seconds = stage_seconds.labels("queue")
+        self.encode_seconds = stage_seconds.labels("encode")
         self.failed_batches = Counter(
             "ganymede_failed_batches", "Batches that a network failed to draw.", ["model"], registry=r
         )
@@ -40,6 +42,13 @@ class Metrics:
             "ganymede_model_memory_bytes", "Memory that a model's weights take.", ["model", "version"], registry=r
         )
         self.models_unavailable = Gauge("ganymede_models_unavailable", "Zoo entries refused as broken.", registry=r)
+
+    def drawn(self, model: str, version: int, pictures: int, draw_s: float, encode_s: float) -> None:
+        """Counts a batch."""
+        self.batch_pictures.observe(pictures)
+        self.batch_seconds.labels(model).observe(draw_s)
+        self.encode_seconds.observe(encode_s)
+        self.pictures.labels(model, str(version)).inc(pictures)
 
 
 class JsonFormatter(logging.Formatter):

@@ -8,6 +8,7 @@ the last-bit differences between mathematics libraries. `torch.Generator` would 
 of a seed.
 """
 
+import threading
 from collections.abc import Sequence
 
 import numpy as np
@@ -15,6 +16,16 @@ import torch
 from torch import Tensor
 
 MAX_SEED = 2**63 - 1
+
+
+class _Generator(threading.local):
+    """A generator to key anew for each seed: making one costs more than what it is used for."""
+
+    def __init__(self) -> None:
+        self.philox = np.random.Philox(0)
+
+
+_OF_THIS_THREAD = _Generator()
 
 
 def latents(seeds: Sequence[int], z_dim: int) -> Tensor:
@@ -26,8 +37,7 @@ def latents(seeds: Sequence[int], z_dim: int) -> Tensor:
         if not 0 <= seed <= MAX_SEED:
             raise ValueError(f"seed {seed} is outside 0 … {MAX_SEED}")
     words = np.empty((len(seeds), z_dim), dtype=np.uint64)
-    # one generator, keyed anew for each seed: `Philox(key=seed)` asks the operating system for entropy that it doesn't use
-    bits = np.random.Philox(0)
+    bits = _OF_THIS_THREAD.philox
     start = np.zeros(4, np.uint64)
     for row, seed in zip(words, seeds, strict=True):
         key = np.array([seed, 0], dtype=np.uint64)

@@ -104,6 +104,8 @@ class CpuDevice(Device):
         convolves = any(isinstance(layer, nn.Conv2d | nn.ConvTranspose2d) for layer in generator.modules())
         if convolves:
             steady_rows(generator)
+            if self.precision == "float32" and can_pack():
+                pack_ups(generator)
             generator = generator.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         network = CpuNetwork(generator, self.precision, CONVOLUTIONAL_SIZES if convolves else LINEAR_SIZES)
         network.sizes = agreeing_sizes(network, example)
@@ -154,6 +156,47 @@ def steady_rows(network: nn.Module) -> None:
             setattr(network, name, SteadyLinear(layer))
         else:
             steady_rows(layer)
+
+
+class PackedUp(nn.Module):
+    """A transposed convolution whose weights have been brought into oneDNN's own layout once, and not at every call.
+
+    As inductor packs them, without its compiler. For the 4x4x512 → 64x64 DCGAN, one picture takes half the time.
+    """
+
+    def __init__(self, layer: nn.ConvTranspose2d) -> None:
+        super().__init__()
+        self.bias = layer.bias
+        self.places = [list(x) for x in (layer.padding, layer.output_padding, layer.stride, layer.dilation)]
+        self.groups = layer.groups
+        with torch.inference_mode():
+            reorder = torch.ops.mkldnn._reorder_convolution_transpose_weight
+            self.weight = reorder(layer.weight.contiguous(), *self.places, layer.groups)
+
+    def forward(self, x: Tensor) -> Tensor:
+        apply = torch.ops.mkldnn._convolution_transpose_pointwise
+        out: Tensor = apply(x, self.weight, self.bias, *self.places, self.groups, "none", [], "")
+        return out
+
+
+def pack_ups(network: nn.Module) -> None:
+    """Makes every transposed convolution inside a `PackedUp`, in place."""
+    for name, layer in list(network.named_children()):
+        if isinstance(layer, nn.ConvTranspose2d):
+            setattr(network, name, PackedUp(layer))
+        else:
+            pack_ups(layer)
+
+
+def can_pack() -> bool:
+    """Whether this build of torch packs weights: the functions are torch's own, for its compiler, and may move."""
+    try:
+        layer = PackedUp(nn.ConvTranspose2d(2, 2, kernel_size=4, stride=2, padding=1))
+        with torch.inference_mode():
+            layer(torch.zeros(1, 2, 4, 4))
+    except (AttributeError, RuntimeError, TypeError):
+        return False
+    return True
 
 
 def agreeing_sizes(network: CpuNetwork, example: Rows) -> tuple[int, ...]:

@@ -34,7 +34,7 @@ UNCONDITIONAL = (Task.UNCONDITIONAL,)
 CONDITIONAL = (Task.CONDITIONAL,)
 FROM_LATENTS = (*UNCONDITIONAL, *CONDITIONAL)
 HELPER_THREADS = 2  # for what takes too long for the event loop and is no work of a lane
-PLANNED_AT_ONCE = 8  # latents of so few pictures are drawn sooner than another thread is woken
+PLANNED_AT_ONCE = 8  # so few given latents are read sooner than another thread is woken
 EXAMPLES = 64  # rows to prepare a network with
 
 
@@ -157,16 +157,16 @@ class Engine:
                 most = self._config.max_pixels // served.pixels
                 raise InvalidRequestError("n", f"a request may ask for at most {most} pictures of this model, and not {count}")
             deadline = time.monotonic() + timeout_s
-            plan = plan_of(served, order) if count <= PLANNED_AT_ONCE else await self.offload(plan_of, served, order)
-            done = asyncio.get_running_loop().create_future()
-            job = Job(served, plan.rows, each, plan.labels, plan.seeds, order.truncation, deadline, done)
+            at_once = count <= PLANNED_AT_ONCE or (isinstance(order, DrawOrder) and order.z is None)
+            plan = plan_of(served, order) if at_once else await self.offload(plan_of, served, order)
+            job = Job(served, plan, each, deadline, asyncio.get_running_loop().create_future())
             await self._queue.submit(job)
         return Drawing(
             model=served,
             pieces=job.pieces,
             seeds=plan.seeds,
             labels=plan.labels,
-            truncation=order.truncation,
+            truncation=plan.truncation,
             queue_ms=((job.started_at or job.submitted_at) - job.submitted_at) * 1000,
             inference_ms=job.inference_s * 1000,
             encode_ms=job.encode_s * 1000,

@@ -5,12 +5,12 @@ import threading
 import time
 
 import numpy as np
-import torch
 
 from app.engine.device import Device, Network, Pixels, Rows
 from app.engine.errors import ExecutionFailedError
 from app.engine.orders import Drawn
-from app.engine.queue import Queue, Share, settle
+from app.engine.plan import rows_of
+from app.engine.queue import Made, Queue, Share, settle
 from app.telemetry import Metrics
 
 log = logging.getLogger(__name__)
@@ -44,45 +44,40 @@ class Lanes:
                 model = shares[0].job.model
                 log.exception("a batch of %s@%d failed", *model.key)
                 self._metrics.failed_batches.labels(model.manifest.name).inc()
-                for share in shares:
-                    settle(share.job, ExecutionFailedError("the pictures could not be drawn"))
+                settle([s.job for s in shares], ExecutionFailedError("the pictures could not be drawn"))
 
     def _work(self, shares: list[Share]) -> None:
         model = shares[0].job.model
-        if len(shares) == 1 and shares[0].stop - shares[0].start == shares[0].job.size:
-            rows = shares[0].job.rows
-        else:
-            columns = zip(*(tuple(r[s.start : s.stop] for r in s.job.rows) for s in shares), strict=True)
-            rows = tuple(torch.cat(column) for column in columns)
         began = time.perf_counter()
-        pixels = draw(model.network, rows)
+        pixels = draw(model.network, rows_of(model, shares))
         drawn_s = time.perf_counter() - began
-        offset = 0
-        for share in shares:  # the first caller has its answer while the last one's is being encoded
+        batch, offset = [], 0
+        for share in shares:
             count = share.stop - share.start
-            self._finish(share, pixels[offset : offset + count], drawn_s)
+            if made := self._encoded(share, pixels[offset : offset + count], drawn_s):
+                batch.append(made)
             offset += count
-        self._queue.measured(len(pixels) * model.pixels, time.perf_counter() - began)
-        self._metrics.batch_pictures.observe(len(pixels))
-        self._metrics.batch_seconds.labels(model.manifest.name).observe(drawn_s)
-        self._metrics.pictures.labels(model.manifest.name, str(model.manifest.version)).inc(len(pixels))
+        self._queue.deliver(batch)
+        seconds = time.perf_counter() - began
+        self._queue.measured(len(pixels) * model.pixels, seconds)
+        self._metrics.drawn(*model.key, len(pixels), drawn_s, seconds - drawn_s)
 
-    def _finish(self, share: Share, pixels: Pixels, drawn_s: float) -> None:
+    def _encoded(self, share: Share, pixels: Pixels, drawn_s: float) -> Made | None:
         """Makes of each picture what its caller wants of it. One that can't be made fails its own request only."""
-        job = share.job
+        job, plan = share.job, share.plan
         began = time.perf_counter()
         try:
             pieces = [
-                job.each(Drawn(job.model, pixels[i], job.seeds[share.start + i], job.labels[share.start + i], job.truncation))
+                job.each(
+                    Drawn(job.model, pixels[i], plan.seeds[share.start + i], plan.labels[share.start + i], plan.truncation)
+                )
                 for i in range(len(pixels))
             ]
         except Exception:
             log.exception("a picture of %s@%d could not be encoded", *job.model.key)
-            settle(job, ExecutionFailedError("the pictures could not be encoded"))
-            return
-        encode_s = time.perf_counter() - began
-        self._metrics.stage_seconds.labels("encode").observe(encode_s)
-        self._queue.deliver(share, pieces, drawn_s, encode_s)
+            settle([job], ExecutionFailedError("the pictures could not be encoded"))
+            return None
+        return Made(share, pieces, drawn_s, time.perf_counter() - began)
 
 
 def draw(network: Network, rows: Rows) -> Pixels:

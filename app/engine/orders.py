@@ -78,8 +78,8 @@ class Drawing:
 
     model: Served
     pieces: Sequence[Any]
-    seeds: list[int | None]
-    labels: list[int | None]
+    seeds: Sequence[int | None]
+    labels: Sequence[int | None]
     truncation: float
     queue_ms: float
     inference_ms: float  # as encode_ms: summed over the lanes that worked on it

@@ -2,12 +2,14 @@
 
 import difflib
 import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from app.engine.catalog import Served
+from app.engine.device import Rows
 from app.engine.errors import InvalidRequestError, UnknownLabelError
 from app.engine.orders import ArithmeticOrder, DrawOrder, InterpolateOrder, Keyframe, Label
 from models.latents import latents, lerp, one_hot, slerp, truncate
@@ -17,11 +19,57 @@ MAX_LISTED_LABELS = 50
 
 @dataclass(frozen=True)
 class Plan:
-    """Rows of z (n, z_dim) and, for conditional models, y (n, classes), with each picture's seed and label if it has one."""
+    """What every picture of an order is to be drawn from."""
 
-    rows: tuple[Tensor, ...]
-    seeds: list[int | None]
-    labels: list[int | None]
+    seeds: Sequence[int | None]  # None: of no single seed
+    labels: Sequence[int | None]  # None: of no single class
+    truncation: float
+    z: Tensor | None = None  # (n, z_dim), truncated; None: the seeds', which are drawn with the batch that they end up in
+    y: Tensor | None = None  # (n, classes); None: the labels', or no classes at all
+
+    def __len__(self) -> int:
+        return len(self.seeds)
+
+
+@dataclass(frozen=True)
+class Part:
+    """Pictures `start` to `stop` of a plan."""
+
+    plan: Plan
+    start: int
+    stop: int
+
+
+def rows_of(model: Served, parts: Sequence[Part]) -> Rows:
+    """The rows of a batch: z (n, z_dim), and y (n, classes) if the model has classes.
+
+    All latents that are wanted by seed are drawn in one call: a call costs as much as several rows.
+    """
+    seeds = [seed for p in parts if p.plan.z is None for seed in p.plan.seeds[p.start : p.stop] if seed is not None]
+    drawn = latents(seeds, model.z_dim)
+    z = drawn
+    if len(seeds) < sum(p.stop - p.start for p in parts) or any(p.plan.truncation != 1 for p in parts):
+        pieces, at = [], 0
+        for p in parts:
+            if p.plan.z is not None:
+                pieces.append(p.plan.z[p.start : p.stop])
+            else:
+                pieces.append(truncate(drawn[at : at + p.stop - p.start], p.plan.truncation))
+                at += p.stop - p.start
+        z = torch.cat(pieces)
+    classes = len(model.manifest.labels)
+    if not classes:
+        return (z,)
+    if all(p.plan.y is None for p in parts):
+        return z, one_hot([label for p in parts for label in p.plan.labels[p.start : p.stop] if label is not None], classes)
+    return z, torch.cat([classes_of(p, classes) for p in parts])
+
+
+def classes_of(part: Part, classes: int) -> Tensor:
+    """The class weights of a part."""
+    if part.plan.y is not None:
+        return part.plan.y[part.start : part.stop]
+    return one_hot([label for label in part.plan.labels[part.start : part.stop] if label is not None], classes)
 
 
 def label_index(labels: tuple[str, ...], label: Label) -> int:
@@ -61,19 +109,17 @@ def explicit(z: list[list[float]], z_dim: int, field: str) -> Tensor:
 
 
 def plan_draw(model: Served, order: DrawOrder) -> Plan:
-    """The rows of consecutive seeds or of explicit latents."""
-    seeds: list[int | None]
-    if order.z is None:
-        numbers = list(range(order.seed, order.seed + order.n))
-        z, seeds = latents(numbers, model.z_dim), list(numbers)
-    else:
-        z, seeds = explicit(order.z, model.z_dim, "z"), [None] * order.n
-    z = truncate(z, order.truncation)
+    """Pictures of consecutive seeds or of explicit latents."""
     names = model.manifest.labels
-    if not names and order.labels is None:
-        return Plan((z,), seeds, [None] * order.n)
-    chosen = [i % len(names) for i in range(order.n)] if order.labels is None else [label_index(names, x) for x in order.labels]
-    return Plan((z, one_hot(chosen, len(names))), seeds, list(chosen))
+    labels: Sequence[int | None] = [None] * order.n
+    if order.labels is not None:
+        labels = [label_index(names, x) for x in order.labels]
+    elif names:
+        labels = [i % len(names) for i in range(order.n)]
+    if order.z is None:
+        return Plan(range(order.seed, order.seed + order.n), labels, order.truncation)
+    z = truncate(explicit(order.z, model.z_dim, "z"), order.truncation)
+    return Plan([None] * order.n, labels, order.truncation, z)
 
 
 def first_label(model: Served, order: DrawOrder) -> int | None:
@@ -85,7 +131,7 @@ def first_label(model: Served, order: DrawOrder) -> int | None:
 
 
 def plan_interpolate(model: Served, order: InterpolateOrder) -> Plan:
-    """The rows of a walk: `steps` a segment at t = 0, 1/steps, …, and the last keyframe at the end unless it loops."""
+    """The frames of a walk: `steps` a segment at t = 0, 1/steps, …, and the last keyframe at the end unless it loops."""
     names = model.manifest.labels
     classes = keyframe_labels(names, order.keyframes)
     z = truncate(torch.cat([keyframe_latent(model, k, i) for i, k in enumerate(order.keyframes)]), order.truncation)
@@ -112,19 +158,18 @@ def plan_interpolate(model: Served, order: InterpolateOrder) -> Plan:
             ys.append(y[-1:])
             labels.append(classes[-1])
     if y is None:
-        return Plan((torch.cat(zs),), seeds, [None] * len(seeds))
-    return Plan((torch.cat(zs), torch.cat(ys)), seeds, labels)
+        return Plan(seeds, [None] * len(seeds), order.truncation, torch.cat(zs))
+    return Plan(seeds, labels, order.truncation, torch.cat(zs), torch.cat(ys))
 
 
 def plan_arithmetic(model: Served, order: ArithmeticOrder) -> Plan:
-    """The one row of Σ weight · mean(latents of seeds)."""
+    """The one picture of Σ weight · mean(latents of seeds)."""
     means = [weight * latents(seeds, model.z_dim).double().mean(dim=0) for weight, seeds in order.terms]
     z = truncate(torch.stack(means).sum(dim=0).to(torch.float32)[None], order.truncation)
     names = model.manifest.labels
     if not names and order.label is None:
-        return Plan((z,), [None], [None])
-    label = label_index(names, 0 if order.label is None else order.label)
-    return Plan((z, one_hot([label], len(names))), [None], [label])
+        return Plan([None], [None], order.truncation, z)
+    return Plan([None], [label_index(names, 0 if order.label is None else order.label)], order.truncation, z)
 
 
 def seed_of(keyframe: Keyframe) -> int | None:

@@ -17,9 +17,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from app.engine.catalog import Key, Served
-from app.engine.device import Rows
 from app.engine.errors import DeadlineExceededError, EngineError, EngineStoppedError, OverloadedError
 from app.engine.orders import Each
+from app.engine.plan import Part, Plan
 from app.telemetry import Metrics
 
 log = logging.getLogger(__name__)
@@ -33,11 +33,8 @@ class Job:
     """The pictures of one request, on their way. The queue's lock guards what changes."""
 
     model: Served
-    rows: Rows
+    plan: Plan
     each: Each  # what is made of every picture, in the lane that drew it
-    labels: Sequence[int | None]
-    seeds: Sequence[int | None]
-    truncation: float
     deadline: float  # seconds, of `time.monotonic`
     done: asyncio.Future[None]
     submitted_at: float = field(default_factory=time.monotonic)
@@ -55,16 +52,24 @@ class Job:
     @property
     def size(self) -> int:
         """How many pictures the request asked for."""
-        return len(self.rows[0])
+        return len(self.plan)
 
 
 @dataclass(frozen=True)
-class Share:
-    """Rows `start` to `stop` of a job, as part of one forward."""
+class Share(Part):
+    """Pictures `start` to `stop` of a job, as part of one forward."""
 
     job: Job
-    start: int
-    stop: int
+
+
+@dataclass(frozen=True)
+class Made:
+    """What became of a share."""
+
+    share: Share
+    pieces: Sequence[Any]
+    inference_s: float
+    encode_s: float
 
 
 Lines = OrderedDict[Key, deque[Job]]
@@ -89,6 +94,7 @@ class Queue:
         self._idle = asyncio.Event()
         self._idle.set()
         self._stopping = False
+        self._arrived = 0  # pictures that no lane was woken for yet
 
     @property
     def queued_pixels(self) -> int:
@@ -111,7 +117,7 @@ class Queue:
             with self._changed:
                 lines = self._large if job.size > job.model.network.sizes[-1] else self._small
                 lines.setdefault(job.model.key, deque()).append(job)
-                self._changed.notify(math.ceil(job.size / job.model.network.sizes[-1]))
+            self._wake_lanes_soon(job.size)
             async with asyncio.timeout(job.deadline - time.monotonic()):
                 await job.done
         except TimeoutError:
@@ -141,8 +147,18 @@ class Queue:
             self._small.clear()
             self._large.clear()
             self._changed.notify_all()
-        for job in left:
-            settle(job, EngineStoppedError("the service is shutting down"))
+        settle(left, EngineStoppedError("the service is shutting down"))
+
+    def _wake_lanes_soon(self, pictures: int) -> None:
+        """Once the event loop has gone through what it has at hand: requests that came together are drawn together."""
+        if not self._arrived:
+            asyncio.get_running_loop().call_soon(self._wake_lanes)
+        self._arrived += pictures
+
+    def _wake_lanes(self) -> None:
+        with self._changed:
+            self._changed.notify(self._arrived)
+        self._arrived = 0
 
     def _count(self, pixels: int) -> None:
         self._pixels += pixels
@@ -165,17 +181,19 @@ class Queue:
                 self._waiting_lanes -= 1
         return None
 
-    def deliver(self, share: Share, pieces: Sequence[Any], inference_s: float, encode_s: float) -> None:
-        """Hands in the pictures of a share, and wakes their caller if they were the last ones."""
-        job = share.job
+    def deliver(self, batch: Sequence[Made]) -> None:
+        """Hands in the pictures of a batch, and wakes the callers of whom these were the last ones."""
+        complete = []
         with self._changed:
-            job.pieces[share.start : share.stop] = pieces
-            job.finished += len(pieces)
-            job.inference_s += inference_s
-            job.encode_s += encode_s
-            complete = job.finished == job.size
-        if complete:
-            settle(job)
+            for made in batch:
+                job = made.share.job
+                job.pieces[made.share.start : made.share.stop] = made.pieces
+                job.finished += len(made.pieces)
+                job.inference_s += made.inference_s
+                job.encode_s += made.encode_s
+                if job.finished == job.size:
+                    complete.append(job)
+        settle(complete)
 
     def measured(self, pixels: int, seconds: float) -> None:
         """Learns from a forward how fast the queue empties."""
@@ -222,31 +240,34 @@ class Queue:
             if job.given_up or job.done.done():
                 continue
             if now >= job.deadline:
-                settle(job, DeadlineExceededError("the deadline passed before the pictures were begun"))
+                settle([job], DeadlineExceededError("the deadline passed before the pictures were begun"))
                 continue
-            share = Share(job, job.taken, min(job.taken + room, job.size))
+            share = Share(job.plan, job.taken, min(job.taken + room, job.size), job)
             job.taken, room = share.stop, room - (share.stop - share.start)
             if job.started_at is None:
                 job.started_at = now
-                self._metrics.stage_seconds.labels("queue").observe(now - job.submitted_at)
+                self._metrics.queue_seconds.observe(now - job.submitted_at)
             shares.append(share)
             if job.taken < job.size:
                 line.append(job)  # no room is left then, so this ends the loop
         return room
 
 
-def settle(job: Job, error: EngineError | None = None) -> None:
-    """Tells the job's caller that it is finished, or why it won't be. From any thread."""
+def settle(jobs: Sequence[Job], error: EngineError | None = None) -> None:
+    """Tells the jobs' callers that they are finished, or why they won't be. From any thread."""
 
     def on_the_loop() -> None:
-        if job.done.done():
-            return
-        if error is None:
-            job.done.set_result(None)
-        else:
-            job.done.set_exception(error)
+        for job in jobs:
+            if job.done.done():
+                continue
+            if error is None:
+                job.done.set_result(None)
+            else:
+                job.done.set_exception(error)
 
+    if not jobs:
+        return
     try:
-        job.done.get_loop().call_soon_threadsafe(on_the_loop)
+        jobs[0].done.get_loop().call_soon_threadsafe(on_the_loop)  # waking the loop costs more than what it does then
     except RuntimeError:  # the loop has been closed: nobody waits
         log.debug("a finished request has nobody to go to")

@@ -4,55 +4,47 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from app.answers import Rendering
-from app.deps import EngineDep, FramesFormat, PictureFormat, RequireJson, SettingsDep, TimeoutDep
+from app.deps import body_of, engine_of, format_of, settings_of, timeout_of
 from app.errors import RequestError
+from app.routes.direct import DEADLINE, FORMAT, Direct, takes_body
 from app.routes.replies import pictures, reply
 from app.schemas.generation import ArithmeticRequest, GenerateRequest, InterpolateRequest, SampleRequest
 
-router = APIRouter(prefix="/v1", tags=["generation"], dependencies=[RequireJson])
+router = APIRouter(prefix="/v1", tags=["generation"], route_class=Direct)
 
 
-@router.post("/sample", responses=pictures(moving=False))
-async def sample(
-    request: Request, body: SampleRequest, engine: EngineDep, format_name: PictureFormat, timeout_s: TimeoutDep
-) -> Response:
+@router.post("/sample", responses=pictures(moving=False), openapi_extra=takes_body(SampleRequest, FORMAT, DEADLINE))
+async def sample(request: Request) -> Response:
     """Draw pictures from an unconditional model."""
-    order = body.order()
-    rendering = Rendering(format_name, order.n)
-    return await reply(request, engine, await engine.sample(order, timeout_s, rendering.each), rendering)
+    order = (await body_of(request, SampleRequest)).order()
+    rendering = Rendering(format_of(request, moving=False), order.n)
+    return await reply(request, await engine_of(request).sample(order, timeout_of(request), rendering.each), rendering)
 
 
-@router.post("/generate", responses=pictures(moving=False))
-async def generate(
-    request: Request, body: GenerateRequest, engine: EngineDep, format_name: PictureFormat, timeout_s: TimeoutDep
-) -> Response:
+@router.post("/generate", responses=pictures(moving=False), openapi_extra=takes_body(GenerateRequest, FORMAT, DEADLINE))
+async def generate(request: Request) -> Response:
     """Draw pictures of given classes from a label-conditional model."""
-    order = body.order()
-    rendering = Rendering(format_name, order.n)
-    return await reply(request, engine, await engine.generate(order, timeout_s, rendering.each), rendering)
+    order = (await body_of(request, GenerateRequest)).order()
+    rendering = Rendering(format_of(request, moving=False), order.n)
+    return await reply(request, await engine_of(request).generate(order, timeout_of(request), rendering.each), rendering)
 
 
-@router.post("/interpolate", responses=pictures(moving=True))
-async def interpolate(
-    *,
-    request: Request,
-    body: InterpolateRequest,
-    engine: EngineDep,
-    settings: SettingsDep,
-    format_name: FramesFormat,
-    timeout_s: TimeoutDep,
-) -> Response:
+@router.post("/interpolate", responses=pictures(moving=True), openapi_extra=takes_body(InterpolateRequest, FORMAT, DEADLINE))
+async def interpolate(request: Request) -> Response:
     """Walk from picture to picture, through latents and labels."""
-    if body.frames > settings.max_frames:
-        raise RequestError("invalid-request", f"{body.frames} frames are more than this server makes: {settings.max_frames}")
-    rendering = Rendering(format_name, body.frames, body.fps)
-    return await reply(request, engine, await engine.interpolate(body.order(), timeout_s, rendering.each), rendering)
+    body = await body_of(request, InterpolateRequest)
+    most = settings_of(request).max_frames
+    if body.frames > most:
+        raise RequestError("invalid-request", f"{body.frames} frames are more than this server makes: {most}")
+    rendering = Rendering(format_of(request, moving=True), body.frames, body.fps)
+    drawing = await engine_of(request).interpolate(body.order(), timeout_of(request), rendering.each)
+    return await reply(request, drawing, rendering)
 
 
-@router.post("/arithmetic", responses=pictures(moving=False))
-async def arithmetic(
-    request: Request, body: ArithmeticRequest, engine: EngineDep, format_name: PictureFormat, timeout_s: TimeoutDep
-) -> Response:
+@router.post("/arithmetic", responses=pictures(moving=False), openapi_extra=takes_body(ArithmeticRequest, FORMAT, DEADLINE))
+async def arithmetic(request: Request) -> Response:
     """Draw the picture of a weighted sum of latents: smiling woman − woman + man."""
-    rendering = Rendering(format_name, 1)
-    return await reply(request, engine, await engine.arithmetic(body.order(), timeout_s, rendering.each), rendering)
+    body = await body_of(request, ArithmeticRequest)
+    rendering = Rendering(format_of(request, moving=False), 1)
+    drawing = await engine_of(request).arithmetic(body.order(), timeout_of(request), rendering.each)
+    return await reply(request, drawing, rendering)

@@ -1,5 +1,6 @@
 """What the routes have in common: turning drawings into responses, and telling OpenAPI about it."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from fastapi import Request
@@ -7,7 +8,7 @@ from starlette.responses import Response
 
 from app.answers import Rendering
 from app.codecs import CODECS
-from app.engine.engine import Engine
+from app.deps import engine_of
 from app.engine.orders import Drawing
 from app.errors import PROBLEM_JSON, PROBLEMS
 from app.schemas.common import Problem
@@ -18,11 +19,14 @@ Responses = dict[int | str, dict[str, Any]]  # as FastAPI documents them
 BINARY = {"schema": {"type": "string", "format": "binary"}}
 
 
-async def reply(request: Request, engine: Engine, drawing: Drawing, rendering: Rendering) -> Response:
-    """A drawing in the format that was negotiated."""
+NEGOTIATED = {"Vary": "Accept"}
+
+
+async def reply(request: Request, drawing: Drawing, rendering: Rendering, headers: Mapping[str, str] = NEGOTIATED) -> Response:
+    """A drawing in the format that was asked for."""
     request.state.model = drawing.model.manifest.name
-    made = rendering.join(drawing) if rendering.is_light else await engine.offload(rendering.join, drawing)
-    return Response(made.body, headers=made.headers | {"Vary": "Accept"}, media_type=made.media_type)
+    made = rendering.join(drawing) if rendering.is_light else await engine_of(request).offload(rendering.join, drawing)
+    return Response(made.body, headers={**made.headers, **headers}, media_type=made.media_type)
 
 
 def problems(*slugs: str) -> Responses:

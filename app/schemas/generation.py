@@ -5,7 +5,7 @@ from typing import Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from app.engine.orders import ArithmeticOrder, DrawOrder, InterpolateOrder, Keyframe, Method
-from app.schemas.common import MAX_PICTURES, Label, Latent, RequestBody, Seed, Truncation
+from app.schemas.common import MAX_PICTURES, Label, LabelName, Latent, ModelReference, RequestBody, Seed, Truncation
 from app.seeds import random_seed
 from models.latents import MAX_SEED
 
@@ -69,6 +69,16 @@ class GenerateRequest(SampleRequest):
         seed = random_seed(self.count) if self.seed is None else self.seed
         labels = self.labels if self.label is None else [self.label] * self.count
         return DrawOrder(self.model, self.count, seed, self.z, labels, self.truncation)
+
+
+class ImageAddress(BaseModel):
+    """One picture by its address. Numbers come as text, so they are not strict."""
+
+    model: ModelReference = Field(examples=["fashion"])
+    seed: int = Field(ge=0, le=MAX_SEED, examples=[7])
+    extension: str = Field(description="`png`, `webp` or `jpg`", examples=["png"])
+    label: LabelName | None = Field(None, description="name (any case) or index; default: the first class")
+    truncation: float = Field(1.0, ge=0, le=1, allow_inf_nan=False)
 
 
 class KeyframeBody(BaseModel):
