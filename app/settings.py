@@ -37,7 +37,9 @@ class Settings(BaseSettings):
         None, ge=1, le=256, description="batches drawn side by side on the CPU; default: its cores, at most 8"
     )
     memory_budget_mb: int | None = Field(
-        None, ge=1, description="models whose weights would not fit in this are refused; default: no limit"
+        None,
+        ge=1,
+        description="memory for weights; models used least recently make room, and are read again when asked for; no limit",
     )
     max_pixels: int = Field(2**24, ge=64, description="pixels that one request may ask for (pictures × height × width)")
     max_queue_pixels: int = Field(

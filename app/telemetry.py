@@ -38,8 +38,12 @@ class Metrics:
         self.failed_batches = Counter(
             "ganymede_failed_batches", "Batches that a network failed to draw.", ["model"], registry=r
         )
-        self.model_bytes = Gauge(
-            "ganymede_model_memory_bytes", "Memory that a model's weights take.", ["model", "version"], registry=r
+        self.model_bytes = Gauge("ganymede_model_memory_bytes", "Weights in memory.", ["model", "version"], registry=r)
+        self.model_loads = Counter(
+            "ganymede_model_loads", "Times that a model was read from disk, and what became of it.", ["outcome"], registry=r
+        )
+        self.model_evictions = Counter(
+            "ganymede_model_evictions", "Times that a model made room for another in the memory budget.", registry=r
         )
         self.models_unavailable = Gauge("ganymede_models_unavailable", "Zoo entries refused as broken.", registry=r)
 

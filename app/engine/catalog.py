@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 
-from app.engine.device import Network
 from app.engine.errors import ModelUnavailableError, UnknownModelError
 from models.checkpoint import MANIFEST_FILE, SAMPLES_FILE
 from models.errors import ModelError
@@ -27,13 +26,11 @@ Key = tuple[str, int]
 
 @dataclass(frozen=True, eq=False)
 class Served:
-    """A healthy zoo entry, ready to draw: its manifest, its generator on the device, and its sample sheet."""
+    """A healthy zoo entry: it was verified, and drew what its manifest promises."""
 
     folder: Path
     manifest: Manifest
-    network: Network
     z_dim: int
-    memory_bytes: int  # of the weights
 
     @property
     def key(self) -> Key:
@@ -73,7 +70,7 @@ def parse_reference(reference: str) -> tuple[str, int | None]:
 
 
 class Catalog:
-    """The zoo as it is served. `load` turns a folder into a warm `Served`, or raises `ModelError`."""
+    """The zoo as it is served. `load` verifies a folder and makes it a `Served`, or raises `ModelError`."""
 
     def __init__(self, zoo: Path, default: str, load: Callable[[Path], Served]) -> None:
         self._zoo = zoo
@@ -140,7 +137,7 @@ class Catalog:
         except Exception:
             log.exception("model not served: %s@%d failed to load", *key)
             return Broken(*key, f"{key[0]}/{key[1]}: it failed to load; the server's log says why", stamp)
-        log.info("model %s@%d is ready (%d bytes)", *key, served.memory_bytes)
+        log.info("model %s@%d is ready", *key)
         return served
 
     def healthy(self) -> list[Served]:

@@ -11,16 +11,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
-from app.engine.catalog import Broken, Catalog, Served
-from app.engine.device import Device, Rows
-from app.engine.errors import EngineError, InvalidRequestError, WrongTaskError
+from app.engine.catalog import Broken, Catalog, Key, Served
+from app.engine.device import Device, Network, Rows
+from app.engine.errors import DeadlineExceededError, EngineError, InvalidRequestError, ModelUnavailableError, WrongTaskError
 from app.engine.lanes import Lanes, draw
 from app.engine.orders import ArithmeticOrder, Drawing, DrawOrder, Each, InterpolateOrder, its_pixels
 from app.engine.plan import Plan, first_label, plan_arithmetic, plan_draw, plan_interpolate
 from app.engine.queue import Job, Queue
+from app.engine.residents import Resident, Residents
 from app.telemetry import Metrics
 from models.checkpoint import Checkpoint, load_checkpoint
-from models.errors import CheckpointError
+from models.errors import CheckpointError, ModelError
 from models.latents import latents, one_hot
 from models.tasks import Task
 
@@ -59,7 +60,9 @@ class Engine:
         self._metrics = metrics
         self._queue = Queue(device.lanes, config.max_queue_pixels, metrics)
         self._lanes = Lanes(device, self._queue, metrics)
-        self.catalog = Catalog(config.zoo, config.default_model, self._load)
+        self.catalog = Catalog(config.zoo, config.default_model, self._verify)
+        self.residents = Residents(config.memory_budget_bytes, metrics)
+        self._loading: dict[Key, asyncio.Future[Network]] = {}  # one load for all who wait for the same model
         self._scanner = ThreadPoolExecutor(1, thread_name_prefix="catalog", initializer=device.start_thread)
         self._helpers = ThreadPoolExecutor(HELPER_THREADS, thread_name_prefix="helper", initializer=device.start_thread)
         self._draining = False
@@ -157,9 +160,11 @@ class Engine:
                 most = self._config.max_pixels // served.pixels
                 raise InvalidRequestError("n", f"a request may ask for at most {most} pictures of this model, and not {count}")
             deadline = time.monotonic() + timeout_s
+            network = self.residents.get(served.key)  # held from now on: its version may be removed at any moment
             at_once = count <= PLANNED_AT_ONCE or (isinstance(order, DrawOrder) and order.z is None)
             plan = plan_of(served, order) if at_once else await self.offload(plan_of, served, order)
-            job = Job(served, plan, each, deadline, asyncio.get_running_loop().create_future())
+            network = network or await self._brought_back(served, deadline)
+            job = Job(served, network, plan, each, deadline, asyncio.get_running_loop().create_future())
             await self._queue.submit(job)
         return Drawing(
             model=served,
@@ -172,47 +177,70 @@ class Engine:
             encode_ms=job.encode_s * 1000,
         )
 
+    async def _brought_back(self, served: Served, deadline: float) -> Network:
+        """The network of a model that is not in memory, read again."""
+        loading = self._loading.get(served.key)
+        if loading is None:
+            loading = asyncio.ensure_future(self.offload(self._load_again, served))
+            self._loading[served.key] = loading
+            loading.add_done_callback(lambda _: self._loading.pop(served.key))
+        try:
+            async with asyncio.timeout(deadline - time.monotonic()):
+                return await asyncio.shield(loading)  # others may be waiting for it too
+        except TimeoutError:
+            raise DeadlineExceededError("the deadline passed while the model was being loaded") from None
+        except ModelError as error:
+            raise ModelUnavailableError(str(error)) from error
+
+    def _load_again(self, served: Served) -> Network:
+        _, resident = self._load(served.folder)
+        self.residents.admit(served.key, resident, make_room=True)
+        return resident.network
+
     async def _watch_zoo(self) -> None:
         loop = asyncio.get_running_loop()
         while True:
             try:
                 await loop.run_in_executor(self._scanner, self.catalog.rescan)
-                self._count_models()
+                self.residents.keep_only(self.catalog.entries.keys())
+                self._metrics.models_unavailable.set(sum(isinstance(e, Broken) for e in self.catalog.entries.values()))
             except Exception:
                 log.exception("looking through the zoo failed; it is tried again")
             await asyncio.sleep(self._config.rescan_s)
 
-    def _count_models(self) -> None:
-        entries = self.catalog.entries.values()
-        self._metrics.models_unavailable.set(sum(isinstance(e, Broken) for e in entries))
-        self._metrics.model_bytes.clear()
-        for served in self.catalog.healthy():
-            labels = (served.manifest.name, str(served.manifest.version))
-            self._metrics.model_bytes.labels(*labels).set(served.memory_bytes)
+    def _verify(self, folder: Path) -> Served:
+        """Loads an entry, and keeps its network in memory if there is room. Raises `ModelError`."""
+        checkpoint, resident = self._load(folder)
+        served = Served(folder, checkpoint.manifest, checkpoint.hparams.z_dim)
+        self.residents.admit(served.key, resident, make_room=False)
+        log.info("model %s@%d runs %s pictures at a time", *served.key, resident.network.sizes)
+        return served
 
-    def _load(self, folder: Path) -> Served:
-        """Verifies an entry, puts it on the device and runs it once. Raises `ModelError`."""
+    def _load(self, folder: Path) -> tuple[Checkpoint, Resident]:
+        """Reads an entry, puts it on the device and runs it once. Raises `ModelError`."""
+        try:
+            loaded = self._warm(folder)
+        except Exception:
+            self._metrics.model_loads.labels("refused").inc()
+            raise
+        self._metrics.model_loads.labels("ready").inc()
+        return loaded
+
+    def _warm(self, folder: Path) -> tuple[Checkpoint, Resident]:
         checkpoint = load_checkpoint(folder)
-        weights = sum(t.numel() * t.element_size() for t in checkpoint.generator.state_dict().values())
-        self._check_budget(folder, weights)
+        size = sum(t.numel() * t.element_size() for t in checkpoint.generator.state_dict().values())
+        if not self.residents.fits(size):
+            reason = f"its {size} bytes are more than the memory budget of {self._config.memory_budget_bytes} bytes"
+            raise CheckpointError(folder, reason, "Raise GANYMEDE_MEMORY_BUDGET_MB")
         rows = example_rows(checkpoint)
         network = self.device.prepare(checkpoint.generator, rows)
-        served = Served(folder, checkpoint.manifest, network, checkpoint.hparams.z_dim, weights)
         output = checkpoint.manifest.output
         promised = (1, output.height, output.width, output.channels)
         drawn = draw(network, tuple(r[:1] for r in rows)).shape
         if drawn != promised:
             reason = f"it draws {drawn} and its manifest promises {promised}"
             raise CheckpointError(folder, reason, "Publish this version again")
-        log.info("model %s@%d runs %s pictures at a time", *served.key, network.sizes)
-        return served
-
-    def _check_budget(self, folder: Path, weights: int) -> None:
-        budget = self._config.memory_budget_bytes
-        used = sum(s.memory_bytes for s in self.catalog.healthy())
-        if budget is not None and used + weights > budget:
-            reason = f"its {weights} bytes do not fit beside {used} in the memory budget of {budget} bytes"
-            raise CheckpointError(folder, reason, "Raise GANYMEDE_MEMORY_BUDGET_MB, or remove old versions")
+        return checkpoint, Resident(network, size)
 
 
 def example_rows(checkpoint: Checkpoint) -> Rows:

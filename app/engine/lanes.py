@@ -49,7 +49,7 @@ class Lanes:
     def _work(self, shares: list[Share]) -> None:
         model = shares[0].job.model
         began = time.perf_counter()
-        pixels = draw(model.network, rows_of(model, shares))
+        pixels = draw(shares[0].job.network, rows_of(model, shares))
         drawn_s = time.perf_counter() - began
         batch, offset = [], 0
         for share in shares:

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from app.engine.catalog import Key, Served
+from app.engine.device import Network
 from app.engine.errors import DeadlineExceededError, EngineError, EngineStoppedError, OverloadedError
 from app.engine.orders import Each
 from app.engine.plan import Part, Plan
@@ -33,6 +34,7 @@ class Job:
     """The pictures of one request, on their way. The queue's lock guards what changes."""
 
     model: Served
+    network: Network
     plan: Plan
     each: Each  # what is made of every picture, in the lane that drew it
     deadline: float  # seconds, of `time.monotonic`
@@ -115,7 +117,7 @@ class Queue:
         self._count(pixels)
         try:
             with self._changed:
-                lines = self._large if job.size > job.model.network.sizes[-1] else self._small
+                lines = self._large if job.size > job.network.sizes[-1] else self._small
                 lines.setdefault(job.model.key, deque()).append(job)
             self._wake_lanes_soon(job.size)
             async with asyncio.timeout(job.deadline - time.monotonic()):
@@ -227,10 +229,10 @@ class Queue:
 
     def _room(self, line: deque[Job]) -> int:
         """How many rows a forward takes now: as many as fit, or less if that lets idle lanes help at once."""
-        most = line[0].model.network.sizes[-1]
+        most = line[0].network.sizes[-1]
         left = sum(job.size - job.taken for job in line) if len(line) < most else most
         wanted = math.ceil(left / (1 + self._waiting_lanes))
-        return next((size for size in line[0].model.network.sizes if size >= wanted), most)
+        return next((size for size in line[0].network.sizes if size >= wanted), most)
 
     def _fill(self, shares: list[Share], line: deque[Job], room: int) -> int:
         """Moves up to `room` rows from the head of a line into `shares`; passes over jobs that were given up."""

@@ -19,6 +19,7 @@ from app.engine.engine import Engine, EngineConfig, example_rows
 from app.engine.errors import DeadlineExceededError, EngineStoppedError, ExecutionFailedError, OverloadedError
 from app.engine.lanes import draw
 from app.engine.orders import Drawn, DrawOrder
+from app.engine.residents import Resident
 from app.telemetry import Metrics
 from models.checkpoint import load_checkpoint
 from models.hardware import has_bfloat16
@@ -122,7 +123,8 @@ async def gated(zoo: Path, **options: Any) -> AsyncIterator[tuple[Engine, Any, G
     make_zoo(zoo)
     async with running(zoo, lanes=1, **options) as engine:
         gate = Gate()
-        model = replace(engine.catalog.find("blobs"), network=gate)
+        model = engine.catalog.find("blobs")
+        engine.residents.admit(model.key, Resident(gate, 1), make_room=True)
         try:
             yield engine, model, gate
         finally:

@@ -158,6 +158,36 @@ def test_new_versions_are_picked_up_and_removed_ones_go(changing: ServerProcess,
     assert drawn("fashion@2").status_code == 404
 
 
+def test_versions_change_under_load_without_a_failed_request(changing: ServerProcess, changing_zoo: Path) -> None:
+    """Version 2 comes while eight callers keep asking for `fashion`, version 1 goes, and comes back as 3."""
+    server, zoo = changing, changing_zoo
+    stop = threading.Event()
+    seen: list[tuple[int, str]] = []
+
+    def keep_asking() -> None:
+        with httpx2.Client(base_url=server.url, timeout=60) as client:
+            while not stop.is_set():
+                response = client.post("/v1/generate", json={"model": "fashion", "n": 3, "seed": len(seen)}, headers=NPY)
+                seen.append((response.status_code, response.headers.get("x-model-version", "")))
+
+    with ThreadPoolExecutor(8) as pool:
+        callers = [pool.submit(keep_asking) for _ in range(8)]
+        try:
+            for version, gone in ((2, 1), (3, 2)):
+                make_entry(zoo, "fashion", "conditional", version=version, weights_seed=version)
+                server.wait_for(lambda version=version: seen[-1:] == [(200, str(version))])  # type: ignore[misc]
+                shutil.rmtree(zoo / "fashion" / str(gone))
+        finally:
+            stop.set()
+        for caller in callers:
+            caller.result(60)
+    assert {status for status, _ in seen} == {200}
+    assert {version for _, version in seen} == {"1", "2", "3"}
+    make_entry(zoo, "fashion", "conditional")
+    shutil.rmtree(zoo / "fashion" / "3")
+    server.wait_for(lambda: server.client.get("/v1/models/fashion").json().get("version") == 1)
+
+
 def spoil(zoo: Path, how: str) -> str:
     """Publishes version 2 of `fashion` in some broken way; returns what the reason must mention."""
     entry = make_entry(zoo, "fashion", "conditional", version=2)
