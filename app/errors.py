@@ -125,7 +125,13 @@ def install(app: FastAPI) -> None:
 async def on_engine_error(request: Request, error: Exception) -> Response:
     """A problem for what the engine refused or failed to do."""
     assert isinstance(error, EngineError)
-    slug = SLUG_OF[type(error)]
+    if error.model is not None:
+        request.state.model = error.model[0]
+    return engine_problem(error, request.url.path)
+
+
+def engine_problem(error: EngineError, instance: str) -> Response:
+    """What the engine refused or failed to do, as a problem."""
     headers: dict[str, str] = {}
     detail, errors = str(error), None
     if isinstance(error, WrongTaskError):
@@ -138,8 +144,7 @@ async def on_engine_error(request: Request, error: Exception) -> Response:
         headers["Retry-After"] = str(RETRY_SOON_S)
     if error.model is not None:
         headers |= {"X-Model": error.model[0], "X-Model-Version": str(error.model[1])}
-        request.state.model = error.model[0]
-    return problem_response(slug, detail, request.url.path, headers, errors)
+    return problem_response(SLUG_OF[type(error)], detail, instance, headers, errors)
 
 
 async def on_request_error(request: Request, error: Exception) -> Response:
@@ -149,13 +154,18 @@ async def on_request_error(request: Request, error: Exception) -> Response:
 
 
 async def on_validation_error(request: Request, error: Exception) -> Response:
-    """Where the request is wrong, and how; never what it said: that may be NaN, huge or secret."""
+    """A problem for what does not fit a schema."""
     assert isinstance(error, RequestValidationError)
-    errors = [{"loc": list(e["loc"]), "msg": e["msg"]} for e in error.errors()]
+    return validation_problem(error.errors(), request.url.path)
+
+
+def validation_problem(found: Sequence[Any], instance: str) -> Response:
+    """Where the request is wrong, and how; never what it said: that may be NaN, huge or secret."""
+    errors = [{"loc": list(e["loc"]), "msg": e["msg"]} for e in found]
     first = errors[0]
     more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
-    detail = f"{'.'.join(map(str, first['loc']))}: {first['msg']}{more}"
-    return problem_response("invalid-request", detail, request.url.path, errors=errors[:100])
+    detail = f"{'.'.join(map(str, first['loc']))}: {first['msg']}{more}".removeprefix(": ")
+    return problem_response("invalid-request", detail, instance, errors=errors[:100])
 
 
 async def on_http_exception(request: Request, error: Exception) -> Response:

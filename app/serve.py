@@ -24,6 +24,7 @@ def serve(settings: Settings) -> bool:
         log_config=None,
         access_log=False,  # the app logs requests itself, with their ids
         server_header=False,
+        ws_max_size=settings.max_body_bytes,
         timeout_graceful_shutdown=settings.shutdown_seconds,
     )
     server = uvicorn.Server(config)

@@ -49,7 +49,8 @@ class Settings(BaseSettings):
     deadline_ms: int = Field(
         60_000, ge=1, le=3_600_000, description="time for a request that sends no X-Deadline-Ms; the most it may ask for"
     )
-    max_body_bytes: int = Field(16 * 2**20, ge=1024, description="size of the largest request body")
+    max_streams: int = Field(64, ge=0, le=10_000, description="WebSocket streams open at a time; more are refused with 503")
+    max_body_bytes: int = Field(16 * 2**20, ge=1024, description="size of the largest body, and of a stream's message")
     shutdown_seconds: int = Field(30, ge=1, le=3600, description="how long a stopping server lets accepted requests finish")
     api_keys: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
         (), description="comma-separated keys; if set, everything but /healthz and /readyz needs one as a bearer token"

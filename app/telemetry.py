@@ -1,8 +1,10 @@
 """What the service tells its operators: the definitions of its metrics, and logs as one JSON object a line."""
 
+import contextlib
 import json
 import logging
 import sys
+from collections.abc import Iterator
 from datetime import UTC, datetime
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
@@ -22,6 +24,11 @@ class Metrics:
         )
         self.requests_in_progress = Gauge("ganymede_requests_in_progress", "Requests being answered.", registry=r)
         self.pictures = Counter("ganymede_pictures", "Pictures drawn.", ["model", "version"], registry=r)
+        self.open_streams = 0
+        self.streams = Gauge("ganymede_streams", "Open WebSocket streams.", registry=r)
+        self.stream_messages = Counter(
+            "ganymede_stream_messages", "Messages of streams, by what became of them.", ["outcome"], registry=r
+        )
         self.queue_pixels = Gauge("ganymede_queue_pixels", "Pixels waiting or being drawn.", registry=r)
         self.batch_pictures = Histogram(
             "ganymede_batch_pictures", "Pictures in a batch.", buckets=(1, 2, 4, 8, 16, 32, 64), registry=r
@@ -46,6 +53,17 @@ class Metrics:
             "ganymede_model_evictions", "Times that a model made room for another in the memory budget.", registry=r
         )
         self.models_unavailable = Gauge("ganymede_models_unavailable", "Zoo entries refused as broken.", registry=r)
+
+    @contextlib.contextmanager
+    def stream_open(self) -> Iterator[None]:
+        """Counts a stream while it is open."""
+        self.open_streams += 1
+        self.streams.set(self.open_streams)
+        try:
+            yield
+        finally:
+            self.open_streams -= 1
+            self.streams.set(self.open_streams)
 
     def drawn(self, model: str, version: int, pictures: int, draw_s: float, encode_s: float) -> None:
         """Counts a batch."""

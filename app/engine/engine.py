@@ -15,8 +15,8 @@ from app.engine.catalog import Broken, Catalog, Key, Served
 from app.engine.device import Device, Network, Rows
 from app.engine.errors import DeadlineExceededError, EngineError, InvalidRequestError, ModelUnavailableError, WrongTaskError
 from app.engine.lanes import Lanes, draw
-from app.engine.orders import ArithmeticOrder, Drawing, DrawOrder, Each, InterpolateOrder, its_pixels
-from app.engine.plan import Plan, first_label, plan_arithmetic, plan_draw, plan_interpolate
+from app.engine.orders import ArithmeticOrder, BetweenOrder, Drawing, DrawOrder, Each, InterpolateOrder, its_pixels
+from app.engine.plan import Plan, first_label, plan_arithmetic, plan_between, plan_draw, plan_interpolate
 from app.engine.queue import Job, Queue
 from app.engine.residents import Resident, Residents
 from app.telemetry import Metrics
@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 
 P = ParamSpec("P")
 T = TypeVar("T")
-Order = TypeVar("Order", DrawOrder, InterpolateOrder, ArithmeticOrder)
+Order = TypeVar("Order", DrawOrder, InterpolateOrder, BetweenOrder, ArithmeticOrder)
 
 UNCONDITIONAL = (Task.UNCONDITIONAL,)
 CONDITIONAL = (Task.CONDITIONAL,)
@@ -128,6 +128,10 @@ class Engine:
         """Pictures of a conditional model."""
         return await self._draw(self.find(order.model, CONDITIONAL), order, order.n, plan_draw, timeout_s, each)
 
+    async def any_task(self, order: DrawOrder, timeout_s: float, each: Each = its_pixels) -> Drawing:
+        """Pictures of a model with or without classes."""
+        return await self._draw(self.find(order.model, FROM_LATENTS), order, order.n, plan_draw, timeout_s, each)
+
     async def picture(self, served: Served, order: DrawOrder, timeout_s: float, each: Each = its_pixels) -> Drawing:
         """A picture of a model that was found already."""
         return await self._draw(served, order, order.n, plan_draw, timeout_s, each)
@@ -136,6 +140,10 @@ class Engine:
         """The frames of a walk between latents, in order."""
         frames = (len(order.keyframes) - (not order.loop)) * order.steps + (not order.loop)
         return await self._draw(self.find(order.model, FROM_LATENTS), order, frames, plan_interpolate, timeout_s, each)
+
+    async def between(self, order: BetweenOrder, timeout_s: float, each: Each = its_pixels) -> Drawing:
+        """One picture on the way between two latents."""
+        return await self._draw(self.find(order.model, FROM_LATENTS), order, 1, plan_between, timeout_s, each)
 
     async def arithmetic(self, order: ArithmeticOrder, timeout_s: float, each: Each = its_pixels) -> Drawing:
         """One picture of a weighted sum of latents."""

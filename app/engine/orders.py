@@ -44,6 +44,17 @@ class InterpolateOrder:
 
 
 @dataclass(frozen=True)
+class BetweenOrder:
+    """One picture on the way from `start` to `end`, which have the same label: `t` = 0 is the start, 1 the end."""
+
+    model: str | None
+    start: Keyframe
+    end: Keyframe
+    t: float
+    truncation: float
+
+
+@dataclass(frozen=True)
 class ArithmeticOrder:
     """One picture, of Σ weight · mean(latents of seeds)."""
 

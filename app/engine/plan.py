@@ -11,7 +11,7 @@ from torch import Tensor
 from app.engine.catalog import Served
 from app.engine.device import Rows
 from app.engine.errors import InvalidRequestError, UnknownLabelError
-from app.engine.orders import ArithmeticOrder, DrawOrder, InterpolateOrder, Keyframe, Label
+from app.engine.orders import ArithmeticOrder, BetweenOrder, DrawOrder, InterpolateOrder, Keyframe, Label
 from models.latents import latents, lerp, one_hot, slerp, truncate
 
 MAX_LISTED_LABELS = 50
@@ -160,6 +160,15 @@ def plan_interpolate(model: Served, order: InterpolateOrder) -> Plan:
     if y is None:
         return Plan(seeds, [None] * len(seeds), order.truncation, torch.cat(zs))
     return Plan(seeds, labels, order.truncation, torch.cat(zs), torch.cat(ys))
+
+
+def plan_between(model: Served, order: BetweenOrder) -> Plan:
+    """The one picture at `t` of the way; the same as that frame of an interpolation."""
+    ends = [order.start, order.end]
+    z = truncate(torch.cat([keyframe_latent(model, k, i) for i, k in enumerate(ends)]), order.truncation)
+    classes = keyframe_labels(model.manifest.labels, ends)
+    at = slerp(z[0], z[1], torch.tensor([order.t]))
+    return Plan([None], [classes[0] if classes else None], order.truncation, at)
 
 
 def plan_arithmetic(model: Served, order: ArithmeticOrder) -> Plan:

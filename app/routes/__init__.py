@@ -2,6 +2,6 @@
 
 from fastapi import APIRouter
 
-from app.routes import catalog, generation, health, images
+from app.routes import catalog, generation, health, images, stream
 
-ROUTERS: tuple[APIRouter, ...] = (generation.router, images.router, catalog.router, health.router)
+ROUTERS: tuple[APIRouter, ...] = (generation.router, images.router, stream.router, catalog.router, health.router)

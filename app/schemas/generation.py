@@ -1,10 +1,10 @@
 """Requests that draw pictures from latents, and the JSON they are answered with."""
 
-from typing import Self
+from typing import Annotated, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, Strict, model_validator
 
-from app.engine.orders import ArithmeticOrder, DrawOrder, InterpolateOrder, Keyframe, Method
+from app.engine.orders import ArithmeticOrder, BetweenOrder, DrawOrder, InterpolateOrder, Keyframe, Method
 from app.schemas.common import MAX_PICTURES, Label, LabelName, Latent, ModelReference, RequestBody, Seed, Truncation
 from app.seeds import random_seed
 from models.latents import MAX_SEED
@@ -125,6 +125,36 @@ class InterpolateRequest(RequestBody):
         """As the engine takes it."""
         keyframes = [k.keyframe() for k in self.keyframes]
         return InterpolateOrder(self.model, keyframes, self.steps, self.method, self.loop, self.truncation)
+
+
+Position = Annotated[float, Strict(), Field(ge=0, le=1, allow_inf_nan=False)]
+
+
+class StreamFrame(RequestBody):
+    """One message of a stream: exactly one of `seed`, `z` and `between`."""
+
+    seed: Seed | None = None
+    z: Latent | None = None
+    between: tuple[Seed | Latent, Seed | Latent, Annotated[float, Strict(), Field(ge=0, le=1, allow_inf_nan=False)]] | None = (
+        None
+    )
+    label: Label | None = None
+    truncation: Truncation = 1.0
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        if [self.seed, self.z, self.between].count(None) != 2:
+            raise ValueError("give exactly one of `seed`, `z` and `between`")
+        return self
+
+    def order(self) -> DrawOrder | BetweenOrder:
+        """As the engine takes it."""
+        if self.between is not None:
+            start, end, t = self.between
+            return BetweenOrder(self.model, Keyframe(start, self.label), Keyframe(end, self.label), t, self.truncation)
+        z = None if self.z is None else [self.z]
+        labels = None if self.label is None else [self.label]
+        return DrawOrder(self.model, 1, self.seed or 0, z, labels, self.truncation)
 
 
 class Term(BaseModel):

@@ -13,6 +13,8 @@ import httpx2
 import numpy as np
 import pytest
 from server_process import ServerProcess
+from websockets.exceptions import InvalidStatus
+from websockets.sync.client import connect
 from zoo_factory import make_entry, make_zoo
 
 Start = Callable[..., ServerProcess]
@@ -52,7 +54,8 @@ def strict(tmp_path_factory: pytest.TempPathFactory, start_server: Start) -> Ser
     """A server with keys and narrow limits. Its client sends a valid key."""
     zoo = make_zoo(tmp_path_factory.mktemp("strict"))
     make_entry(zoo, "huge", "mlp", hidden=(512, 1024))
-    limits = {"GANYMEDE_MAX_PIXELS": "1024", "GANYMEDE_MAX_FRAMES": "10", "GANYMEDE_MEMORY_BUDGET_MB": "1"}
+    limits = {"GANYMEDE_MAX_PIXELS": "1024", "GANYMEDE_MAX_FRAMES": "10", "GANYMEDE_MEMORY_BUDGET_MB": "1",
+              "GANYMEDE_MAX_STREAMS": "1"}  # fmt: skip
     server = start_server(zoo, GANYMEDE_API_KEYS="alpha, beta", GANYMEDE_METRICS_KEY="gamma", **limits)
     server.client.headers["Authorization"] = "Bearer beta"
     server.wait_until_ready()
@@ -288,6 +291,20 @@ def test_keys_guard_everything_but_health(strict: ServerProcess) -> None:
     assert refused.headers["www-authenticate"].startswith("Bearer")
     assert "alpha" not in server.log()
     anonymous.close()
+
+
+def test_streams_need_a_key_and_are_counted(strict: ServerProcess) -> None:
+    address = strict.url.replace("http", "ws") + "/v1/stream"
+    key = {"Authorization": "Bearer alpha"}
+    with pytest.raises(InvalidStatus) as refusal:
+        connect(address).__enter__()
+    assert refusal.value.response.status_code == 401
+    with connect(address, additional_headers=key) as stream:
+        stream.send('{"seed": 1}')
+        assert isinstance(stream.recv(60), bytes)
+        with pytest.raises(InvalidStatus) as refusal:
+            connect(address, additional_headers=key).__enter__()
+        assert refusal.value.response.status_code == 503 and refusal.value.response.headers["retry-after"]
 
 
 def test_many_clients_at_once(slow: ServerProcess) -> None:
