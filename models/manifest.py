@@ -54,6 +54,7 @@ class Training(Part):
 
     config: dict[str, Any]  # the run's own config, as `python -m training run` takes it
     amendments: tuple[dict[str, Any], ...] = ()  # changes to that config on the way, oldest first
+    start: dict[str, Any] | None = None  # the run whose networks this one started from: its name, config and images seen
     images_seen: int = Field(ge=0)
     seconds: float = Field(ge=0)  # wall clock, all sittings of the run together
     hardware: str

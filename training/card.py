@@ -17,6 +17,13 @@ def write_card(manifest: Manifest, config: TrainConfig, skipped: Sequence[str]) 
     amended = "".join(
         f"\n- After {a['images_seen']:,} images the config was changed: {json.dumps(a['changed'])}" for a in training.amendments
     )
+    origin = ""
+    if training.start:
+        began = training.start
+        origin = (
+            f"\n- Started from the networks of the run `{began['name']}`, which had seen {began['images_seen']:,} pictures in "
+            f"{began['seconds'] / 3600:.2f} hours; its config is in the manifest."
+        )
     return f"""# {manifest.name}, version {manifest.version}
 
 {config.description or "No description was given."}{labels}
@@ -34,7 +41,7 @@ SHA-256 of the decoded training split: `{data.sha256}`.
 - Family `{manifest.family}` ({family_named(manifest.family).paper}): {manifest.weights.parameters:,} parameters,
   z of {manifest.hparams["z_dim"]} numbers → {output.width}x{output.height} px, {output.channels} channel(s).
 - {training.images_seen:,} real pictures seen in {hours:.2f} hours on {training.hardware}; torch {training.torch},
-  code {training.commit or "outside a checkout"}.{amended}
+  code {training.commit or "outside a checkout"}.{origin}{amended}
 - The published weights are the moving average of the generator's.
 
 ```json

@@ -34,6 +34,15 @@ class LossConfig(Section):
     spectral_norm: bool = False  # on the discriminator
 
 
+class GuideConfig(Section):
+    """A classifier of the real pictures that guides the generator: see `training.guide`. Off by default."""
+
+    features: float = Field(0.0, ge=0)  # weight of the discriminators on its features
+    twins: float = Field(0.0, ge=0)  # weight of being no easier to read than real pictures are
+    penalty: float = Field(0.3, ge=0)  # γ of the gradient penalties on features
+    images: int = Field(180_000, ge=1)  # that the classifier learns from, with repetition
+
+
 class OptimizerConfig(Section):
     """Adam for both networks."""
 
@@ -82,10 +91,12 @@ class TrainConfig(Section):
     total_images: int = Field(1_000_000, ge=1)  # real pictures shown to the discriminator, all processes together
     batch: int = Field(32, ge=1)  # all processes together
     augment: tuple[Literal["color", "translation", "cutout"], ...] = ()
+    start: Path | None = None  # the folder of another run, whose networks this one starts from
     runs: Path = Path("runs")  # the run's folder is runs/<name>
     data: DataConfig
     hparams: dict[str, Any] = {}  # of the family; resolution, channels and classes come from the data
     loss: LossConfig = LossConfig()
+    guide: GuideConfig = GuideConfig()
     optimizer: OptimizerConfig = OptimizerConfig()
     ema: EmaConfig = EmaConfig()
     snapshots: SnapshotConfig = SnapshotConfig()

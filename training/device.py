@@ -6,6 +6,7 @@ plain PyTorch. Tested on the CPU with one and two processes. Written for CUDA wi
 
 import os
 import platform
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import TypeVar
 
@@ -60,18 +61,21 @@ class Hardware:
         return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.dtype == torch.bfloat16)
 
     def average_gradients(self, network: nn.Module) -> None:
-        """Makes every process hold the mean of all processes' gradients, in one message.
+        """Makes every process hold the mean of all processes' gradients.
 
         By hand rather than through DistributedDataParallel, which allows neither two forward passes before a backward
         one nor gradients of gradients without special cases; a GAN step has both.
         """
+        self.average([p.grad for p in network.parameters() if p.grad is not None])
+
+    def average(self, tensors: Sequence[Tensor]) -> None:
+        """Makes every process hold the mean of all processes' tensors, in place, in one message."""
         if self.processes == 1:
             return
-        gradients = [p.grad for p in network.parameters() if p.grad is not None]
-        mean = self.fabric.all_reduce(torch.cat([g.flatten() for g in gradients]), reduce_op="mean")
+        mean = self.fabric.all_reduce(torch.cat([t.flatten() for t in tensors]), reduce_op="mean")
         assert isinstance(mean, Tensor)
-        for gradient, averaged in zip(gradients, torch.split(mean, [g.numel() for g in gradients]), strict=True):
-            gradient.copy_(averaged.view_as(gradient))
+        for tensor, averaged in zip(tensors, torch.split(mean, [t.numel() for t in tensors]), strict=True):
+            tensor.copy_(averaged.view_as(tensor))
 
     def describe(self) -> str:
         """The hardware in a few words, for a model card."""

@@ -17,7 +17,7 @@ from training.device import Hardware
 from training.feed import Feed, seed_of
 from training.journal import Journal, Progress, Sitting
 from training.recipes import RECIPES
-from training.run_dir import RunDir
+from training.run_dir import RunDir, borrow
 from training.schedule import rate_factor
 
 
@@ -40,6 +40,10 @@ def train(config: TrainConfig, report: Callable[[Progress], None], *, amend: boo
         run.open(config, amend=amend)
     hardware.fabric.barrier()
     step, images_seen, seconds = run.restore(recipe)
+    if step == 0:
+        if config.start is not None:
+            borrow(run, RunDir(config.start), recipe)
+        recipe.begin(data)
     hardware.fabric.barrier()  # nobody saves while somebody still reads
     feed = Feed(
         data,

@@ -76,13 +76,13 @@ LOSSES: dict[str, AdversarialLoss] = {
 
 
 def gradient_penalty(logits: Tensor, images: Tensor) -> Tensor:
-    """E[‖∇ₓD(x)‖²], summed over pixels and averaged over the batch: R1 on real pictures, R2 on generated ones.
+    """E[‖∇ₓD(x)‖²], summed over pixels (or features) and averaged over the batch: R1 on real pictures, R2 on generated ones.
 
     Mescheder et al. 2018, https://arxiv.org/abs/1801.04406. `images` must require grad and `logits` (B,) come from them, in
     float32: squared gradients lose too much in bfloat16. Weight with γ/2.
     """
     (gradient,) = torch.autograd.grad(logits.sum(), images, create_graph=True)
-    return gradient.square().sum(dim=(1, 2, 3)).mean()
+    return gradient.square().flatten(1).sum(dim=1).mean()
 
 
 def normalise_spectrally(network: nn.Module) -> None:

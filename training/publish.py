@@ -5,6 +5,7 @@ import subprocess
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -20,7 +21,12 @@ from training.metrics.progress import Progress
 from training.pictures import draw_sheet
 from training.run_dir import RunDir, weights_of
 
-NOT_PART_OF_THE_RECIPE = {"runs", "device", "snapshots"}  # they don't decide the weights, and paths are nobody's business
+NOT_PART_OF_THE_RECIPE = {
+    "runs",
+    "start",
+    "device",
+    "snapshots",
+}  # paths, or nothing that decides the weights
 
 
 def publish(run: RunDir, zoo: Path, cache: Path, progress: Progress, *, quick: bool = False) -> Path:
@@ -72,6 +78,7 @@ def _checkpoint(
         training=Training(
             config={k: v for k, v in to_json(config).items() if k not in NOT_PART_OF_THE_RECIPE},
             amendments=tuple(run.amendments()),
+            start=without_paths(run.start()),
             images_seen=int(about["images_seen"]),
             seconds=float(about["seconds"]),
             hardware=about["hardware"],
@@ -81,6 +88,14 @@ def _checkpoint(
         ),
     )
     return Checkpoint(manifest, hparams, generator.eval().requires_grad_(False))
+
+
+def without_paths(start: dict[str, Any] | None) -> dict[str, Any] | None:
+    """The record of the run that another started from, and of the one before that, without where they lie."""
+    if start is None:
+        return None
+    config = {k: v for k, v in start["config"].items() if k not in NOT_PART_OF_THE_RECIPE}
+    return {**start, "config": config, "start": without_paths(start["start"])}
 
 
 def next_version(zoo: Path, name: str) -> int:

@@ -2,12 +2,14 @@
 
 runs/<name>/config.json         what was asked for
 runs/<name>/amendments.jsonl    changes made to it on the way, if any
+runs/<name>/start.json          the run whose networks it started from, if any
 runs/<name>/stats.jsonl         one line every few steps
 runs/<name>/curves.png          the same as a picture
 runs/<name>/samples/*.png       the same latents at every snapshot; the number is images seen
 runs/<name>/state.safetensors   everything that the next step depends on
 """
 
+import hashlib
 import json
 import os
 from collections.abc import Mapping
@@ -75,6 +77,7 @@ class RunDir:
         self.samples = path / "samples"
         self.config_file = path / "config.json"
         self.amendments_file = path / "amendments.jsonl"
+        self.start_file = path / "start.json"
         self.stats_file = path / "stats.jsonl"
         self.curves_file = path / "curves.png"
         self.state_file = path / "state.safetensors"
@@ -106,6 +109,13 @@ class RunDir:
                 earlier = self.amendments_file.read_text() if self.amendments_file.exists() else ""
                 replace_file(self.amendments_file, f"{earlier}{line}\n".encode())
         replace_file(self.config_file, json.dumps(new, indent=2).encode())
+
+    def start(self) -> dict[str, Any] | None:
+        """Which run this one started from, and how that one came to be; None: from nothing."""
+        if not self.start_file.exists():
+            return None
+        origin: dict[str, Any] = json.loads(self.start_file.read_bytes())
+        return origin
 
     def amendments(self) -> list[dict[str, Any]]:
         """Changes to the config on the way, oldest first."""
@@ -157,6 +167,30 @@ class RunDir:
             return []
         lines = self.stats_file.read_bytes().split(b"\n")[:-1]
         return [json.loads(line) for line in lines]
+
+
+def borrow(run: RunDir, other: RunDir, recipe: Recipe) -> None:
+    """Gives a recipe's networks the weights that they have in another run, and writes into `run` where they are from.
+
+    Optimizers begin anew. Raises `ConfigError` where the other run has no state, or networks of another shape.
+    """
+    for name, network in recipe.networks.items():
+        weights = weights_of(other, name)
+        try:
+            if weights:  # a guide, say, may be new
+                network.load_state_dict(weights)
+        except RuntimeError as error:
+            raise ConfigError(f"start: the {name} of {other.path} does not fit this run's: {error}") from None
+    about = other.about()
+    origin = {
+        "name": other.path.name,
+        "images_seen": int(about["images_seen"]),
+        "seconds": float(about["seconds"]),
+        "state_sha256": hashlib.sha256(other.state_file.read_bytes()).hexdigest(),
+        "config": deciding(to_json(other.config())),
+        "start": other.start(),
+    }
+    replace_file(run.start_file, json.dumps(origin, indent=2).encode())
 
 
 def weights_of(run: RunDir, network: str) -> dict[str, Tensor]:

@@ -49,6 +49,10 @@ widths = [16, 8]
 feature_dim = 16
 [loss]
 penalty_every = 3
+[guide]
+features = 1.0
+twins = 0.5
+images = 640
 [optimizer]
 warmup_images = 160
 [snapshots]

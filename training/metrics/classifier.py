@@ -1,7 +1,8 @@
 """Small fixed classifiers, trained on the data set itself: the features and the labels that every measurement stands on.
 
 Two designs: `FEATURES` embeds pictures for distances (and is trained on generated ones for CAS), `JUDGE` reads labels. They
-differ in architecture, width and seed, so that what fools one need not fool the other. Neither takes part in training a GAN.
+differ in architecture, width and seed, so that what fools one need not fool the other. Neither takes part in training a GAN
+(`training.guide` trains one of its own).
 Changing anything here changes every published number: raise PROTOCOL with it.
 """
 
@@ -88,6 +89,15 @@ class Classifier(nn.Module):
         hidden = [nn.AdaptiveAvgPool2d(4), nn.Flatten(), nn.Linear(16 * d, design.features), nn.ReLU()]
         self.trunk = nn.Sequential(*layers, *hidden)
         self.head = nn.Linear(design.features, classes)
+
+    def maps(self, x: Tensor) -> list[Tensor]:
+        """What it makes of pictures, from textures to classes: (B, C, H, W) after 2 and 4 convolutions, and the features."""
+        seen = []
+        for layer in self.trunk:
+            x = layer(x)
+            if isinstance(layer, nn.ReLU | nn.LeakyReLU):
+                seen.append(x)
+        return [seen[1], seen[3], seen[-1]]
 
     def features(self, x: Tensor) -> Tensor:
         """Penultimate features (B, design.features), none negative."""

@@ -7,9 +7,11 @@ from torch.optim import Adam, Optimizer
 
 from models.family import Family, ImageHParams
 from training.augment import augment
-from training.config import TrainConfig
+from training.config import ConfigError, TrainConfig
+from training.data import LabelledImages
 from training.device import Hardware
 from training.ema import Ema
+from training.guide import Guide
 from training.losses import LOSSES, gradient_penalty, normalise_spectrally
 
 
@@ -39,16 +41,30 @@ class AdversarialRecipe:
         }
         self.optimizers: dict[str, Optimizer] = {"generator": self.opt_g, "discriminator": self.opt_d}
         self.loss = LOSSES[config.loss.adversarial]
+        self.guide: Guide | None = None
+        if config.guide.features or config.guide.twins:
+            if not hparams.classes:
+                raise ConfigError("guide: only a label-conditional family can be guided by a classifier")
+            self.guide = Guide(config, self.loss, hparams.resolution, hparams.channels, hparams.classes, hardware)
+            self.networks |= self.guide.networks
+            self.optimizers |= self.guide.optimizers
         self.r1, self.r2, self.penalty_every = config.loss.r1, config.loss.r2, config.loss.penalty_every
         self.policy = config.augment
 
+    def begin(self, data: LabelledImages) -> None:
+        if self.guide is not None:
+            self.guide.learn(data)
+
     def step(self, real: Tensor, labels: Tensor, step: int, images_seen: int) -> dict[str, Tensor]:
-        y = (F.one_hot(labels, self.hparams.classes).to(real.dtype),) if self.hparams.classes else ()
+        y: tuple[Tensor, ...] = ()
+        if self.hparams.classes:
+            y = (F.one_hot(labels, self.hparams.classes).to(real.dtype),)
         z = torch.randn(len(real), self.hparams.z_dim, device=real.device)
         with self.hardware.autocast():
             fake = self.generator(z, *y).float()
 
-        stats, real_logits = self._update_discriminator(real, fake.detach(), y, penalise=(step + 1) % self.penalty_every == 0)
+        penalise = (step + 1) % self.penalty_every == 0
+        stats, real_logits = self._update_discriminator(real, fake.detach(), y, penalise=penalise)
 
         # The discriminator has moved: the generator answers the new one. It only passes gradients on, so it needs none itself.
         self.discriminator.requires_grad_(False)
@@ -56,6 +72,11 @@ class AdversarialRecipe:
             fake_logits = self.discriminator(augment(fake, self.policy), *y).float()
         # The real logits are those of a moment ago: scoring the same pictures again would be a fourth forward pass of D.
         loss_g = self.loss.generator(real_logits, fake_logits)
+        stats["loss/g"] = loss_g.detach()
+        if self.guide is not None:
+            judged = self.guide.judge(real, fake, labels, y[0], penalise=penalise)
+            loss_g = loss_g + judged.loss
+            stats |= judged.stats
         self.opt_g.zero_grad(set_to_none=True)
         torch.autograd.backward(loss_g)
         self.hardware.average_gradients(self.generator)
@@ -63,7 +84,7 @@ class AdversarialRecipe:
         self.discriminator.requires_grad_(True)
 
         self.ema.update(self.generator, len(real) * self.hardware.processes, images_seen)
-        return {**stats, "loss/g": loss_g.detach()}
+        return stats
 
     def _update_discriminator(
         self, real: Tensor, fake: Tensor, y: tuple[Tensor, ...], *, penalise: bool
