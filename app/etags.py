@@ -1,7 +1,9 @@
 """Strong validators of pictures, known before the picture is drawn."""
 
+import functools
 import hashlib
 import json
+from typing import Any
 
 import isal
 import numpy
@@ -17,11 +19,16 @@ CODEC_REVISION = 2  # raise it when the same pixels come to be encoded as other 
 
 def etag(served: Served, device: Device, order: DrawOrder, label: int | None, format_name: str) -> str:
     """Equal for equal bytes: a hash of everything that a picture's bytes depend on, the build included."""
-    parts = [
-        served.manifest.weights.sha256, *served.key, order.seed, label, order.truncation, format_name,
-        device.name, device.precision, torch.__version__, numpy.__version__, PIL.__version__, isal.__version__, CODEC_REVISION,
-    ]  # fmt: skip
-    return f'"{hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]}"'
+    digest = _of_model(served.manifest.weights.sha256, served.key, device.name, device.precision).copy()
+    digest.update(json.dumps([order.seed, label, order.truncation, format_name]).encode())
+    return f'"{digest.hexdigest()[:32]}"'
+
+
+@functools.lru_cache(maxsize=256)
+def _of_model(weights: str, key: tuple[str, int], device: str, precision: str) -> Any:
+    """The part of the hash that all pictures of a model share."""
+    builds = [torch.__version__, numpy.__version__, PIL.__version__, isal.__version__, CODEC_REVISION]
+    return hashlib.sha256(json.dumps([weights, *key, device, precision, *builds]).encode())
 
 
 def matches(if_none_match: str | None, tag: str) -> bool:

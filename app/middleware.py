@@ -11,17 +11,17 @@ from collections.abc import Awaitable, Callable
 
 from fastapi.datastructures import Headers
 from pydantic import SecretStr
-from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.errors import problem_response
-from app.telemetry import Metrics
+from app.telemetry import Metrics, log_quickly
 
 log = logging.getLogger("app.requests")
 
 SANE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/+=@-]{0,127}")
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 OPEN_PATHS = frozenset({"/healthz", "/readyz"})
+PATIENCE_S = 0.02  # requests that are answered by then are not watched for a client that goes away
 CLIENT_GONE = 499  # as nginx logs it; nobody is there to read it
 
 
@@ -45,31 +45,32 @@ class RequestContext:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                MutableHeaders(scope=message)["X-Request-ID"] = request_id
+                message["headers"] = [*message["headers"], (b"x-request-id", request_id.encode("ascii"))]
             await send(message)
 
         began = time.perf_counter()
-        with self._metrics.requests_in_progress.track_inprogress():
-            try:
-                await self._app(scope, receive, send_with_id)
-            except Exception:
-                log.exception("a request failed", extra={"request_id": request_id})
-                if status != CLIENT_GONE:  # the answer has begun, and can only be cut off
-                    raise
-                detail = f"the reason is in the server's log under request id {request_id}"
-                await problem_response("internal", detail, scope["path"])(scope, receive, send_with_id)
-            finally:
-                self._record(scope, request_id, status, time.perf_counter() - began)
+        self._metrics.requests_in_progress.inc()
+        try:
+            await self._app(scope, receive, send_with_id)
+        except Exception:
+            log.exception("a request failed", extra={"request_id": request_id})
+            if status != CLIENT_GONE:  # the answer has begun, and can only be cut off
+                raise
+            detail = f"the reason is in the server's log under request id {request_id}"
+            await problem_response("internal", detail, scope["path"])(scope, receive, send_with_id)
+        finally:
+            self._metrics.requests_in_progress.dec()
+            self._record(scope, request_id, status, time.perf_counter() - began)
 
     def _record(self, scope: Scope, request_id: str, status: int, seconds: float) -> None:
         route = getattr(scope.get("route"), "path", "unmatched")
         model = scope["state"].get("model", "")
         method = scope["method"] if scope["method"] in METHODS else "other"
-        self._metrics.requests.labels(method, route, str(status), model).inc()
-        self._metrics.request_seconds.labels(route, model).observe(seconds)
-        details = {"request_id": request_id, "method": method, "path": scope["path"], "route": route, "status": status}
+        self._metrics.answered(method, route, status, model, seconds)
         level = logging.DEBUG if scope["path"] in OPEN_PATHS else logging.INFO  # probes come every few seconds for ever
-        log.log(level, "request", extra=details | {"model": model, "ms": round(seconds * 1000, 2)})
+        if log.isEnabledFor(level):
+            details = {"request_id": request_id, "method": method, "path": scope["path"], "route": route, "status": status}
+            log_quickly(log, level, "request", details | {"model": model, "ms": round(seconds * 1000, 2)})
 
 
 class Auth:
@@ -149,39 +150,64 @@ class Body:
                 return b"".join(chunks)
 
 
+class _Client:
+    """The caller of a request whose body was read already."""
+
+    def __init__(self, body: bytes, receive: Receive, send: Send) -> None:
+        self._unread: bytes | None = body
+        self._receive = receive
+        self._send = send
+        self._task = asyncio.current_task()
+        self._watcher: asyncio.Task[None] | None = None
+        self._answered = False
+        self.gone = asyncio.Event()
+
+    async def receive(self) -> Message:
+        """The body; after it, nothing until the caller has gone."""
+        if self._unread is not None:
+            body, self._unread = self._unread, None
+            return {"type": "http.request", "body": body, "more_body": False}
+        await self.gone.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(self, message: Message) -> None:
+        """Passes a message on, and notes the end of the answer."""
+        self._answered = message["type"] == "http.response.body" and not message.get("more_body", False)
+        await self._send(message)
+
+    def watch(self) -> None:
+        """From now on, the request is cancelled when its caller goes away."""
+        self._watcher = asyncio.create_task(self._watch(), name="disconnect-watcher")
+
+    def stop_watching(self) -> None:
+        """The request is over."""
+        if self._watcher is not None:
+            self._watcher.cancel()
+
+    async def _watch(self) -> None:
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+        if not self._answered and self._task is not None:  # servers report the end of every answer as a disconnect too
+            self.gone.set()
+            self._task.cancel()
+
+
 async def run_while_connected(
     run: Callable[[Receive, Send], Awaitable[None]], body: bytes, receive: Receive, send: Send
 ) -> None:
-    """Runs an app on a body that was read already, and cancels it if the client disconnects first."""
+    """Runs an app on a body that was read already, and cancels it if the client disconnects first.
+
+    Looks after the client only when the answer takes a while: for most, a task of its own would cost more than it saves.
+    """
     this = asyncio.current_task()
     assert this is not None
-    gone = asyncio.Event()
-    unread = [body]
-    answered = False
-
-    async def watch() -> None:
-        while (await receive())["type"] != "http.disconnect":
-            pass
-        if not answered:  # servers report the end of every answer as a disconnect too
-            gone.set()
-            this.cancel()
-
-    async def send_noting_the_end(message: Message) -> None:
-        nonlocal answered
-        answered = message["type"] == "http.response.body" and not message.get("more_body", False)
-        await send(message)
-
-    async def receive_read() -> Message:
-        if unread:
-            return {"type": "http.request", "body": unread.pop(), "more_body": False}
-        await gone.wait()
-        return {"type": "http.disconnect"}
-
-    watcher = asyncio.create_task(watch(), name="disconnect-watcher")
+    client = _Client(body, receive, send)
+    watching = asyncio.get_running_loop().call_later(PATIENCE_S, client.watch)
     try:
-        await run(receive_read, send_noting_the_end)
+        await run(client.receive, client.send)
     except asyncio.CancelledError:
-        if not gone.is_set() or this.uncancel() > 0:
+        if not client.gone.is_set() or this.uncancel() > 0:
             raise  # the server itself is giving up
     finally:
-        watcher.cancel()
+        watching.cancel()
+        client.stop_watching()

@@ -96,7 +96,8 @@ class RunDir:
         self.samples.mkdir(parents=True, exist_ok=True)
         new = to_json(config)
         if self.config_file.exists():
-            old, now = deciding(json.loads(self.config_file.read_bytes())), deciding(new)
+            # by way of the schema: a key that is newer than the run stands there as its default, which changes nothing
+            old, now = deciding(to_json(self.config())), deciding(new)
             changed = {k: [old.get(k), now[k]] for k in now if old.get(k) != now[k]}
             if changed and (not amend or changed.keys() & NEVER_TO_CHANGE):
                 told = "; ".join(f"{k} was {was}, is now {now}" for k, (was, now) in changed.items())

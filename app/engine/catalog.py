@@ -77,6 +77,7 @@ class Catalog:
         self._preferred = default
         self._load = load
         self._entries: Snapshot = MappingProxyType({})
+        self._by_reference: dict[str, Served | Broken] = {}
         self._names: frozenset[str] = frozenset()  # of folders, loaded or not
         self._scanned = False
         self._complaint = ""
@@ -103,7 +104,7 @@ class Catalog:
         for key in self._entries.keys() - found.keys():
             log.info("model %s@%d was removed from the zoo", *key)
         kept = {key: entry for key, entry in self._entries.items() if key in found}
-        self._entries = MappingProxyType(kept)
+        self._show(kept)
         for key, folder in sorted(found.items(), key=lambda item: (item[0][0] != self._preferred, item[0][0], -item[0][1])):
             if self._stopped:
                 return
@@ -112,8 +113,16 @@ class Catalog:
             if isinstance(known, Served) or (known is not None and known.stamp == _stamp(folder)):
                 continue
             kept = {**kept, key: self._read(key, folder)}
-            self._entries = MappingProxyType(kept)  # one by one: the default serves while the last still loads
+            self._show(kept)  # one by one: the default serves while the last still loads
         self._scanned = True
+
+    def _show(self, entries: Mapping[Key, Served | Broken]) -> None:
+        """Puts another snapshot in the place of the last, with everything that a request may call its entries."""
+        by_reference: dict[str, Served | Broken] = {}
+        # the bare name means the newest healthy version, or the newest if none is
+        for key in sorted(entries, key=lambda key: (isinstance(entries[key], Served), key[1])):
+            by_reference[key[0]] = by_reference[f"{key[0]}@{key[1]}"] = entries[key]
+        self._entries, self._by_reference = MappingProxyType(dict(entries)), by_reference
 
     def _folders(self) -> Iterable[tuple[Key, Path]]:
         try:
@@ -164,19 +173,17 @@ class Catalog:
 
     def entry(self, reference: str) -> Served | Broken:
         """As `find`, but hands out broken entries too. Raises `UnknownModelError`."""
+        found = self._by_reference.get(reference)
+        if found is not None:
+            return found
         name, version = parse_reference(reference)
         versions = sorted((v for n, v in self._entries if n == name), reverse=True)
-        if not versions:
-            if not self._scanned and (name in self._names or not self._names):
-                raise ModelUnavailableError(f"the model '{name}' is still being loaded")
-            known = ", ".join(sorted({n for n, _ in self._entries})) or "none at all"
-            raise UnknownModelError(f"there is no model '{name}'; this server has: {known}")
-        if version is None:
-            newest_first = [self._entries[name, v] for v in versions]
-            return next((e for e in newest_first if isinstance(e, Served)), newest_first[0])
-        if version not in versions:
+        if versions:
             raise UnknownModelError(f"'{name}' has no version {version}; it has: {', '.join(map(str, versions))}")
-        return self._entries[name, version]
+        if not self._scanned and (name in self._names or not self._names):
+            raise ModelUnavailableError(f"the model '{name}' is still being loaded")
+        known = ", ".join(sorted({n for n, _ in self._entries})) or "none at all"
+        raise UnknownModelError(f"there is no model '{name}'; this server has: {known}")
 
     def first_for(self, tasks: Collection[Task]) -> Served:
         """The default model if it does one of `tasks`, else the first by name that does. Raises as `find` does."""

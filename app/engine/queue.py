@@ -120,14 +120,19 @@ class Queue:
                 lines = self._large if job.size > job.network.sizes[-1] else self._small
                 lines.setdefault(job.model.key, deque()).append(job)
             self._wake_lanes_soon(job.size)
-            async with asyncio.timeout(job.deadline - time.monotonic()):
+            timer = asyncio.get_running_loop().call_later(job.deadline - time.monotonic(), self._expire, job)
+            try:
                 await job.done
-        except TimeoutError:
-            waited_ms = (time.monotonic() - job.submitted_at) * 1000
-            raise DeadlineExceededError(f"the pictures were not ready within {waited_ms:.0f} ms") from None
+            finally:
+                timer.cancel()
         finally:
             job.given_up = True
             self._count(-pixels)
+
+    def _expire(self, job: Job) -> None:
+        if not job.done.done():
+            waited_ms = (time.monotonic() - job.submitted_at) * 1000
+            job.done.set_exception(DeadlineExceededError(f"the pictures were not ready within {waited_ms:.0f} ms"))
 
     def retry_after_s(self) -> int:
         """In how many seconds the queue should be empty, at the measured rate: 1 … 60."""

@@ -111,6 +111,17 @@ def test_another_config_does_not_continue_a_run_unless_asked(
     assert "hparams" in capsys.readouterr().err
 
 
+def test_a_run_that_is_older_than_a_key_of_the_config_goes_on(data: Path, tmp_path: Path) -> None:
+    config = str(write_config(tmp_path / "tiny.toml", data, tmp_path))
+    assert main(["run", config, "guide={}", "total_images=16"]) == 0
+    run = RunDir(tmp_path / "tiny")
+    written = json.loads(run.config_file.read_text())
+    del written["guide"], written["start"]
+    run.config_file.write_text(json.dumps(written))
+    assert main(["run", config, "guide={}", "total_images=16"]) == 0
+    assert main(["run", config, "total_images=16"]) == 2  # with a guide it would be another run
+
+
 def test_divergence_stops_the_run_and_keeps_the_last_good_state(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
