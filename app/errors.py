@@ -10,6 +10,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
 
 from app.endpoints import endpoints_of
 from app.engine.errors import (
@@ -91,6 +92,18 @@ class RequestError(Exception):
         self.headers = headers
 
 
+class ProblemResponse(Response):
+    """A problem as a reply, which tells the metrics what it is."""
+
+    def __init__(self, slug: str, content: bytes, headers: Mapping[str, str]) -> None:
+        super().__init__(content, PROBLEMS[slug].status, dict(headers), media_type=PROBLEM_JSON)
+        self.slug = slug
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        scope.setdefault("state", {})["problem"] = self.slug
+        await super().__call__(scope, receive, send)
+
+
 def problem_response(
     slug: str,
     detail: str,
@@ -111,7 +124,7 @@ def problem_response(
         body["errors"] = list(errors)
     # escaped to ASCII: what callers send, and we quote, may hold lone surrogates, which UTF-8 can't carry
     content = json.dumps(body, ensure_ascii=True).encode("ascii")
-    return Response(content, problem.status, dict(headers or {}), media_type=PROBLEM_JSON)
+    return ProblemResponse(slug, content, headers or {})
 
 
 def install(app: FastAPI) -> None:

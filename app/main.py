@@ -60,6 +60,6 @@ def create_service(settings: Settings | None = None) -> ASGIApp:
     settings = app.state.settings
     routes = [route for router in ROUTERS for route in router.routes]
     service: ASGIApp = Shortcut(app, routes=routes, handlers=app.exception_handlers)
-    service = Body(service, limit_bytes=settings.max_body_bytes)
+    service = Body(service, settings.max_body_bytes, settings.max_uploads, settings.transfer_seconds)
     service = Auth(service, keys=settings.api_keys, metrics_key=settings.metrics_key)
     return RequestContext(service, metrics=app.state.metrics)

@@ -13,7 +13,7 @@ from fastapi.datastructures import Headers
 from pydantic import SecretStr
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.errors import problem_response
+from app.errors import RETRY_SOON_S, RequestError, problem_response
 from app.telemetry import Metrics, log_quickly
 
 log = logging.getLogger("app.requests")
@@ -21,6 +21,7 @@ log = logging.getLogger("app.requests")
 SANE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/+=@-]{0,127}")
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 OPEN_PATHS = frozenset({"/healthz", "/readyz"})
+PIECE_BYTES = 256 * 1024  # of an answer: the next is sent when the caller has taken in most of the last
 PATIENCE_S = 0.02  # requests that are answered by then are not watched for a client that goes away
 CLIENT_GONE = 499  # as nginx logs it; nobody is there to read it
 
@@ -67,6 +68,8 @@ class RequestContext:
         model = scope["state"].get("model", "")
         method = scope["method"] if scope["method"] in METHODS else "other"
         self._metrics.answered(method, route, status, model, seconds)
+        if problem := scope["state"].get("problem"):
+            self._metrics.problems.labels(problem).inc()
         level = logging.DEBUG if scope["path"] in OPEN_PATHS else logging.INFO  # probes come every few seconds for ever
         if log.isEnabledFor(level):
             details = {"request_id": request_id, "method": method, "path": scope["path"], "route": route, "status": status}
@@ -102,20 +105,22 @@ class Auth:
         return scheme.lower() == "bearer" and any(found)
 
 
-class BodyTooLargeError(Exception):
-    """The body has more bytes than the limit."""
-
-
 class ClientGoneError(Exception):
-    """The client went away before its body was complete."""
+    """The client went away before its body was complete, or does not read its answer."""
 
 
 class Body:
-    """Reads the body up to a limit before any route runs, and cancels the route when its client goes away."""
+    """Reads the body within limits before any route runs, and cancels the route when its client goes away.
 
-    def __init__(self, app: ASGIApp, limit_bytes: int) -> None:
+    Whoever sends or reads too slowly is cut off, so that a thousand of them hold no memory for long.
+    """
+
+    def __init__(self, app: ASGIApp, limit_bytes: int, max_uploads: int, transfer_s: float) -> None:
         self._app = app
         self._limit = limit_bytes
+        self._max_uploads = max_uploads
+        self._transfer_s = transfer_s
+        self._uploads = 0  # bodies of which a part is still to come
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -123,37 +128,63 @@ class Body:
             return
         try:
             body = await self._read(scope, receive)
+            await run_while_connected(functools.partial(self._app, scope), body, receive, send, self._transfer_s)
         except ClientGoneError:
             return
-        except BodyTooLargeError:
-            detail = f"a body may have at most {self._limit} bytes"
-            headers = {"Connection": "close"}  # the rest of the body is not read
-            await problem_response("body-too-large", detail, scope["path"], headers)(scope, receive, send)
-            return
-        await run_while_connected(functools.partial(self._app, scope), body, receive, send)
+        except RequestError as error:
+            headers = {"Connection": "close", **(error.headers or {})}  # the rest of the body is not read
+            await problem_response(error.slug, str(error), scope["path"], headers)(scope, receive, send)
 
     async def _read(self, scope: Scope, receive: Receive) -> bytes:
+        """The whole body. Raises `RequestError` if it is too large, too slow or one too many, and `ClientGoneError`."""
         declared = Headers(scope=scope).get("content-length", "")
         if declared.isascii() and declared.isdigit() and (len(declared) > 18 or int(declared) > self._limit):
-            raise BodyTooLargeError
-        chunks: list[bytes] = []
-        size = 0
-        while True:
+            raise self._too_large()
+        first = await receive()
+        if first["type"] == "http.disconnect":
+            raise ClientGoneError
+        chunk: bytes = first.get("body", b"")
+        if not first.get("more_body", False):
+            if len(chunk) > self._limit:
+                raise self._too_large()
+            return chunk
+        if self._uploads >= self._max_uploads:
+            raise RequestError(
+                "overloaded", f"{self._max_uploads} bodies are under way already", {"Retry-After": str(RETRY_SOON_S)}
+            )
+        self._uploads += 1
+        try:
+            async with asyncio.timeout(self._transfer_s):
+                return await self._rest(chunk, receive)
+        except TimeoutError:
+            raise RequestError("deadline-exceeded", f"the body did not arrive within {self._transfer_s} s") from None
+        finally:
+            self._uploads -= 1
+
+    async def _rest(self, first: bytes, receive: Receive) -> bytes:
+        chunks, size, more = [first], len(first), True
+        while more:
+            if size > self._limit:
+                raise self._too_large()
             message = await receive()
             if message["type"] == "http.disconnect":
                 raise ClientGoneError
             chunks.append(message.get("body", b""))
             size += len(chunks[-1])
-            if size > self._limit:
-                raise BodyTooLargeError
-            if not message.get("more_body", False):
-                return b"".join(chunks)
+            more = message.get("more_body", False)
+        if size > self._limit:
+            raise self._too_large()
+        return b"".join(chunks)
+
+    def _too_large(self) -> RequestError:
+        return RequestError("body-too-large", f"a body may have at most {self._limit} bytes")
 
 
 class _Client:
     """The caller of a request whose body was read already."""
 
-    def __init__(self, body: bytes, receive: Receive, send: Send) -> None:
+    def __init__(self, body: bytes, receive: Receive, send: Send, transfer_s: float) -> None:
+        self._transfer_s = transfer_s
         self._unread: bytes | None = body
         self._receive = receive
         self._send = send
@@ -171,9 +202,21 @@ class _Client:
         return {"type": "http.disconnect"}
 
     async def send(self, message: Message) -> None:
-        """Passes a message on, and notes the end of the answer."""
-        self._answered = message["type"] == "http.response.body" and not message.get("more_body", False)
-        await self._send(message)
+        """Passes a message on, and notes the end of the answer. Raises `ClientGoneError` if the caller doesn't read it."""
+        body: bytes = message.get("body", b"")
+        more: bool = message.get("more_body", False)
+        if len(body) <= PIECE_BYTES and not more:  # nearly all: the server keeps what little the caller has yet to read
+            self._answered = message["type"] == "http.response.body"
+            await self._send(message)
+            return
+        for at in range(0, len(body), PIECE_BYTES):
+            rest = more or at + PIECE_BYTES < len(body)
+            self._answered = not rest
+            try:
+                async with asyncio.timeout(self._transfer_s):
+                    await self._send({"type": message["type"], "body": body[at : at + PIECE_BYTES], "more_body": rest})
+            except TimeoutError:
+                raise ClientGoneError from None
 
     def watch(self) -> None:
         """From now on, the request is cancelled when its caller goes away."""
@@ -193,7 +236,7 @@ class _Client:
 
 
 async def run_while_connected(
-    run: Callable[[Receive, Send], Awaitable[None]], body: bytes, receive: Receive, send: Send
+    run: Callable[[Receive, Send], Awaitable[None]], body: bytes, receive: Receive, send: Send, transfer_s: float
 ) -> None:
     """Runs an app on a body that was read already, and cancels it if the client disconnects first.
 
@@ -201,7 +244,7 @@ async def run_while_connected(
     """
     this = asyncio.current_task()
     assert this is not None
-    client = _Client(body, receive, send)
+    client = _Client(body, receive, send, transfer_s)
     watching = asyncio.get_running_loop().call_later(PATIENCE_S, client.watch)
     try:
         await run(client.receive, client.send)

@@ -51,6 +51,12 @@ class Settings(BaseSettings):
     )
     max_streams: int = Field(64, ge=0, le=10_000, description="WebSocket streams open at a time; more are refused with 503")
     max_body_bytes: int = Field(16 * 2**20, ge=1024, description="size of the largest body, and of a stream's message")
+    max_uploads: int = Field(
+        64, ge=1, le=100_000, description="bodies that may be under way at a time; more are refused with 503"
+    )
+    transfer_seconds: int = Field(
+        30, ge=1, le=3600, description="time for a body to arrive, and for a caller to take in each 256 KiB of an answer"
+    )
     shutdown_seconds: int = Field(30, ge=1, le=3600, description="how long a stopping server lets accepted requests finish")
     api_keys: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
         (), description="comma-separated keys; if set, everything but /healthz and /readyz needs one as a bearer token"

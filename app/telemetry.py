@@ -24,6 +24,7 @@ class Metrics:
         self.request_seconds = Histogram(
             "ganymede_request_seconds", "Time to answer a request.", ["route", "model"], buckets=SECONDS, registry=r
         )
+        self.problems = Counter("ganymede_problems", "Requests answered with a problem, by its type.", ["type"], registry=r)
         self.requests_in_progress = Gauge("ganymede_requests_in_progress", "Requests being answered.", registry=r)
         self.pictures = Counter("ganymede_pictures", "Pictures drawn.", ["model", "version"], registry=r)
         self.open_streams = 0
@@ -32,6 +33,7 @@ class Metrics:
             "ganymede_stream_messages", "Messages of streams, by what became of them.", ["outcome"], registry=r
         )
         self.queue_pixels = Gauge("ganymede_queue_pixels", "Pixels waiting or being drawn.", registry=r)
+        self.queue_age = Gauge("ganymede_queue_age_seconds", "How long the oldest request has waited to be begun.", registry=r)
         self.batch_pictures = Histogram(
             "ganymede_batch_pictures", "Pictures in a batch.", buckets=(1, 2, 4, 8, 16, 32, 64), registry=r
         )

@@ -84,6 +84,7 @@ class Queue:
         self._lanes = lanes
         self._max_pixels = max_pixels
         self._metrics = metrics
+        metrics.queue_age.set_function(self.age_s)
         self._changed = threading.Condition()  # guards everything below
         self._small: Lines = OrderedDict()  # requests that fit in one forward
         self._large: Lines = OrderedDict()
@@ -102,6 +103,13 @@ class Queue:
     def queued_pixels(self) -> int:
         """Pixels of all requests that are waiting or being drawn."""
         return self._pixels
+
+    def age_s(self) -> float:
+        """How long the request that has waited longest has waited to be begun, seconds. From any thread."""
+        with self._changed:
+            waiting = [job.submitted_at for lines in (self._small, self._large) for line in lines.values() for job in line
+                       if not job.taken and not job.given_up]  # fmt: skip
+        return time.monotonic() - min(waiting) if waiting else 0.0
 
     async def submit(self, job: Job) -> None:
         """Returns when every picture of the job is ready.

@@ -21,6 +21,7 @@ Start = Callable[..., ServerProcess]
 
 FRAMES = 1201
 LONG = {"model": "slow", "keyframes": [{"seed": i} for i in range(11)], "steps": 120}
+PATIENCE = {"GANYMEDE_TRANSFER_SECONDS": "1", "GANYMEDE_MAX_UPLOADS": "2"}
 NPY = {"Accept": "application/x-npy"}
 
 
@@ -30,7 +31,7 @@ def slow(tmp_path_factory: pytest.TempPathFactory, start_server: Start) -> Serve
     zoo = tmp_path_factory.mktemp("slow")
     make_entry(zoo, "slow", "dcgan", resolution=64, width=24, max_width=192)
     room = str((FRAMES + 8) * 64 * 64)
-    server = start_server(zoo, GANYMEDE_MAX_PIXELS=room, GANYMEDE_MAX_QUEUE_PIXELS=room)
+    server = start_server(zoo, GANYMEDE_MAX_PIXELS=room, GANYMEDE_MAX_QUEUE_PIXELS=room, **PATIENCE)
     server.wait_until_ready()
     return server
 
@@ -62,9 +63,13 @@ def strict(tmp_path_factory: pytest.TempPathFactory, start_server: Start) -> Ser
     return server
 
 
-def queued(server: ServerProcess) -> float:
+def gauge(server: ServerProcess, name: str) -> float:
     lines = server.client.get("/metrics").text.splitlines()
-    return next(float(line.split()[1]) for line in lines if line.startswith("ganymede_queue_pixels "))
+    return next(float(line.split()[1]) for line in lines if line.startswith(f"{name} "))
+
+
+def queued(server: ServerProcess) -> float:
+    return gauge(server, "ganymede_queue_pixels")
 
 
 def pictures(server: ServerProcess) -> float:
@@ -118,6 +123,41 @@ def test_a_client_that_goes_away_frees_its_place(slow: ServerProcess) -> None:
     assert pictures(server) - before < FRAMES
     assert server.client.post("/v1/sample", json={}).status_code == 200
     assert '"level": "error"' not in server.log()
+
+
+HALF_A_BODY = b"POST /v1/sample HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{"
+
+
+def connection(server: ServerProcess) -> socket.socket:
+    host, port = server.url.removeprefix("http://").split(":")
+    return socket.create_connection((host, int(port)), timeout=60)
+
+
+def test_a_body_that_does_not_arrive_is_given_up(slow: ServerProcess) -> None:
+    with connection(slow) as first, connection(slow) as second, connection(slow) as third:
+        first.sendall(HALF_A_BODY)
+        second.sendall(HALF_A_BODY)
+        slow.wait_for(lambda: gauge(slow, "ganymede_requests_in_progress") >= 3)  # these two, and the one that asks
+        third.sendall(HALF_A_BODY)  # one more than may be under way
+        refused = third.makefile("rb").read()
+        assert b" 503 " in refused and b"overloaded" in refused and b"retry-after" in refused.lower()
+        answer = first.makefile("rb").read()  # to the end: the connection is closed
+        assert b" 504 " in answer and b"deadline-exceeded" in answer
+    assert slow.client.post("/v1/sample", json={"n": 1}).status_code == 200
+
+
+def test_a_client_that_does_not_read_is_cut_off(slow: ServerProcess) -> None:
+    body = json.dumps(LONG).encode()
+    head = (
+        f"POST /v1/interpolate?format=npy HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {len(body)}"
+    )
+    with connection(slow) as reader:
+        reader.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        reader.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
+        slow.wait_for(lambda: queued(slow) > 0)
+        slow.wait_for(lambda: queued(slow) == 0)
+        slow.wait_for(lambda: gauge(slow, "ganymede_requests_in_progress") == 1)  # only the one that asks
+    assert slow.client.post("/v1/sample", json={"n": 1}).status_code == 200
 
 
 def test_a_request_larger_than_the_limit_is_refused(strict: ServerProcess) -> None:
