@@ -1,13 +1,16 @@
 """From pictures to the body of an answer: first each by itself, in the lane that drew it, then all together."""
 
 import base64
+import contextlib
 import time
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from app.codecs import CODECS, png
 from app.codecs.picture import Encoded, Picture, Provenance
-from app.engine.orders import Drawing, Drawn
+from app.engine.catalog import Served
+from app.engine.orders import Drawing, Drawn, Walk
 from app.negotiation import JSON, JSON_TYPE
 from app.schemas.generation import ImageBody, ImagesBody, TimingBody
 
@@ -19,6 +22,10 @@ class Answer:
     body: bytes
     media_type: str
     headers: dict[str, str]
+
+
+PARTS_FROM = 16  # frames: fewer are ready about when the first one is
+CODECS_WITH_PARTS = {name: codec.writer for name, codec in CODECS.items() if codec.writer is not None}
 
 
 @dataclass(frozen=True)
@@ -39,6 +46,19 @@ class Rendering:
         """Whether a single picture's piece is the body already."""
         return self.count == 1 and self.fps is None and self.format_name in {"png", "webp", "jpeg"}
 
+    @property
+    def comes_in_parts(self) -> bool:
+        """Whether the body is sent as it is made: it is a film, of a format that can be, and not over in a moment."""
+        return self.fps is not None and self.count >= PARTS_FROM and CODECS_WITH_PARTS.get(self.format_name) is not None
+
+    async def parts(self, walk: Walk) -> AsyncIterator[bytes]:
+        """The body of `join`, as it comes."""
+        writer = CODECS_WITH_PARTS[self.format_name](self.count, self.fps or 1)
+        async with contextlib.aclosing(walk.pieces):
+            async for piece in walk.pieces:
+                yield writer.add(piece)
+        yield writer.end()
+
     def each(self, drawn: Drawn) -> Any:
         """What can be done for one picture while others are still to be drawn."""
         manifest = drawn.model.manifest
@@ -55,18 +75,27 @@ class Rendering:
     def join(self, drawing: Drawing) -> Answer:
         """The answer, of the pieces that `each` made. A plain function of data, for any thread."""
         began = time.perf_counter()
-        headers = headers_of(drawing)
+        headers = self.headers(drawing.model, drawing.seeds)
         if self.format_name == JSON:
             body, media_type = json_body(drawing, began), JSON_TYPE
         else:
             codec = CODECS[self.format_name]
             body, media_type = self._joined(drawing.pieces), codec.media_type
-            manifest = drawing.model.manifest
-            headers["Content-Disposition"] = f'inline; filename="{manifest.name}-{manifest.version}.{codec.extension}"'
         encode_ms = drawing.encode_ms + (time.perf_counter() - began) * 1000
         timing = {"queue": drawing.queue_ms, "inference": drawing.inference_ms, "encode": encode_ms}
         headers["Server-Timing"] = ", ".join(f"{name};dur={ms:.3f}" for name, ms in timing.items())
         return Answer(body, media_type, headers)
+
+    def headers(self, model: Served, seeds: Sequence[int | None]) -> dict[str, str]:
+        """Which model drew it, from which seed if it was one, and under which name to save it."""
+        manifest = model.manifest
+        headers = {"X-Model": manifest.name, "X-Model-Version": str(manifest.version)}
+        if seeds[0] is not None:
+            headers["X-Seed"] = str(seeds[0])
+        if self.format_name != JSON:
+            extension = CODECS[self.format_name].extension
+            headers["Content-Disposition"] = f'inline; filename="{manifest.name}-{manifest.version}.{extension}"'
+        return headers
 
     def _joined(self, pieces: Any) -> bytes:
         codec = CODECS[self.format_name]
@@ -102,12 +131,3 @@ def json_body(drawing: Drawing, began: float) -> bytes:
     manifest = drawing.model.manifest
     body = ImagesBody(model=manifest.name, version=manifest.version, created=int(time.time()), images=images, timing_ms=timing)
     return body.model_dump_json().encode()
-
-
-def headers_of(drawing: Drawing) -> dict[str, str]:
-    """Which model drew it, and from which seed if it was one."""
-    manifest = drawing.model.manifest
-    headers = {"X-Model": manifest.name, "X-Model-Version": str(manifest.version)}
-    if drawing.seeds[0] is not None:
-        headers["X-Seed"] = str(drawing.seeds[0])
-    return headers

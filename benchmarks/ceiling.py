@@ -4,12 +4,14 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from app.codecs import npy, png
+from app.codecs import npy, png, still_of
 from app.codecs.picture import Picture, Provenance
 from app.engine.device import Device, Network, open_device
 from app.engine.engine import example_rows
 from models.checkpoint import Checkpoint, load_checkpoint
 from models.latents import latents, one_hot
+
+in_an_array = still_of(npy.Array)
 
 
 class Ceiling:
@@ -38,7 +40,7 @@ class Ceiling:
                     for seed, pixels in zip(seeds, self.network.draw(rows), strict=True)
                 ]
                 if format_name == "npy":
-                    npy.encode(pictures)
+                    in_an_array(pictures)
                 else:
                     for picture in pictures:
                         png.encode([picture])

@@ -1,15 +1,32 @@
 """NumPy's `.npy`: the plain pixels."""
 
 import io
-from collections.abc import Sequence
 
 import numpy as np
 
 from app.codecs.picture import Picture
 
 
-def encode(pictures: Sequence[Picture]) -> bytes:
-    """uint8 (n, height, width, channels)."""
+class Array:
+    """uint8 (count, height, width, channels)."""
+
+    def __init__(self, count: int, fps: int) -> None:
+        del fps  # an array does not move
+        self._count = count
+        self._begun = False
+
+    def add(self, picture: Picture) -> bytes:
+        """The pixels of the next picture; before the first one, the header."""
+        begin = b"" if self._begun else _header((self._count, *picture.pixels.shape))
+        self._begun = True
+        return begin + picture.pixels.tobytes()
+
+    def end(self) -> bytes:
+        """Nothing more."""
+        return b""
+
+
+def _header(shape: tuple[int, ...]) -> bytes:
     out = io.BytesIO()
-    np.save(out, np.stack([p.pixels for p in pictures]), allow_pickle=False)
+    np.lib.format.write_array_header_1_0(out, {"descr": "|u1", "fortran_order": False, "shape": shape})
     return out.getvalue()

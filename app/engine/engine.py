@@ -5,17 +5,17 @@ import contextlib
 import functools
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 from app.engine.catalog import Broken, Catalog, Key, Served
 from app.engine.device import Device, Network, Rows
 from app.engine.errors import DeadlineExceededError, EngineError, InvalidRequestError, ModelUnavailableError, WrongTaskError
 from app.engine.lanes import Lanes, draw
-from app.engine.orders import ArithmeticOrder, BetweenOrder, Drawing, DrawOrder, Each, InterpolateOrder, its_pixels
+from app.engine.orders import ArithmeticOrder, BetweenOrder, Drawing, DrawOrder, Each, InterpolateOrder, Walk, its_pixels
 from app.engine.plan import Plan, first_label, plan_arithmetic, plan_between, plan_draw, plan_interpolate
 from app.engine.queue import Job, Queue
 from app.engine.residents import Resident, Residents
@@ -138,8 +138,40 @@ class Engine:
 
     async def interpolate(self, order: InterpolateOrder, timeout_s: float, each: Each = its_pixels) -> Drawing:
         """The frames of a walk between latents, in order."""
-        frames = (len(order.keyframes) - (not order.loop)) * order.steps + (not order.loop)
-        return await self._draw(self.find(order.model, FROM_LATENTS), order, frames, plan_interpolate, timeout_s, each)
+        return await self._draw(self.find(order.model, FROM_LATENTS), order, order.frames, plan_interpolate, timeout_s, each)
+
+    async def walk(self, order: InterpolateOrder, timeout_s: float, each: Each) -> Walk:
+        """As `interpolate`, but returns as soon as the first frame is ready."""
+        served = self.find(order.model, FROM_LATENTS)
+        with about(served):
+            job = await self._job(served, order, order.frames, plan_interpolate, timeout_s, each)
+            pieces = self._as_they_come(job)
+            first = await anext(pieces)
+
+        async def all_of_them() -> AsyncGenerator[Any]:
+            async with contextlib.aclosing(pieces):
+                yield first
+                async for piece in pieces:
+                    yield piece
+
+        return Walk(served, all_of_them(), job.plan.seeds, job.plan.labels)
+
+    async def _as_they_come(self, job: Job) -> AsyncGenerator[Any]:
+        job.arrived = arrived = asyncio.Event()
+        drawing = asyncio.create_task(self._queue.submit(job), name="walk")
+        drawing.add_done_callback(lambda _: arrived.set())
+        try:
+            for i in range(job.size):
+                while job.pieces[i] is None:
+                    if drawing.done():
+                        drawing.result()  # raises what went wrong
+                    await arrived.wait()
+                    arrived.clear()
+                yield job.pieces[i]
+                job.pieces[i] = None  # sent: it need not be kept
+        finally:
+            drawing.cancel()
+            await asyncio.gather(drawing, return_exceptions=True)
 
     async def between(self, order: BetweenOrder, timeout_s: float, each: Each = its_pixels) -> Drawing:
         """One picture on the way between two latents."""
@@ -164,16 +196,9 @@ class Engine:
         each: Each,
     ) -> Drawing:
         with about(served):
-            if count * served.pixels > self._config.max_pixels:
-                most = self._config.max_pixels // served.pixels
-                raise InvalidRequestError("n", f"a request may ask for at most {most} pictures of this model, and not {count}")
-            deadline = time.monotonic() + timeout_s
-            network = self.residents.get(served.key)  # held from now on: its version may be removed at any moment
-            at_once = count <= PLANNED_AT_ONCE or (isinstance(order, DrawOrder) and order.z is None)
-            plan = plan_of(served, order) if at_once else await self.offload(plan_of, served, order)
-            network = network or await self._brought_back(served, deadline)
-            job = Job(served, network, plan, each, deadline, asyncio.get_running_loop().create_future())
+            job = await self._job(served, order, count, plan_of, timeout_s, each)
             await self._queue.submit(job)
+        plan = job.plan
         return Drawing(
             model=served,
             pieces=job.pieces,
@@ -184,6 +209,26 @@ class Engine:
             inference_ms=job.inference_s * 1000,
             encode_ms=job.encode_s * 1000,
         )
+
+    async def _job(
+        self,
+        served: Served,
+        order: Order,
+        count: int,
+        plan_of: Callable[[Served, Order], Plan],
+        timeout_s: float,
+        each: Each,
+    ) -> Job:
+        """An order made ready for the queue, its model in memory."""
+        if count * served.pixels > self._config.max_pixels:
+            most = self._config.max_pixels // served.pixels
+            raise InvalidRequestError("n", f"a request may ask for at most {most} pictures of this model, and not {count}")
+        deadline = time.monotonic() + timeout_s
+        network = self.residents.get(served.key)  # held from now on: its version may be removed at any moment
+        at_once = count <= PLANNED_AT_ONCE or (isinstance(order, DrawOrder) and order.z is None)
+        plan = plan_of(served, order) if at_once else await self.offload(plan_of, served, order)
+        network = network or await self._brought_back(served, deadline)
+        return Job(served, network, plan, each, deadline, asyncio.get_running_loop().create_future())
 
     async def _brought_back(self, served: Served, deadline: float) -> Network:
         """The network of a model that is not in memory, read again."""

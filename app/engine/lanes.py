@@ -10,7 +10,7 @@ from app.engine.device import Device, Network, Pixels, Rows
 from app.engine.errors import ExecutionFailedError
 from app.engine.orders import Drawn
 from app.engine.plan import rows_of
-from app.engine.queue import Made, Queue, Share, settle
+from app.engine.queue import Made, Queue, Share, tell
 from app.telemetry import Metrics
 
 log = logging.getLogger(__name__)
@@ -44,7 +44,7 @@ class Lanes:
                 model = shares[0].job.model
                 log.exception("a batch of %s@%d failed", *model.key)
                 self._metrics.failed_batches.labels(model.manifest.name).inc()
-                settle([s.job for s in shares], ExecutionFailedError("the pictures could not be drawn"))
+                tell([s.job for s in shares], ExecutionFailedError("the pictures could not be drawn"))
 
     def _work(self, shares: list[Share]) -> None:
         model = shares[0].job.model
@@ -75,7 +75,7 @@ class Lanes:
             ]
         except Exception:
             log.exception("a picture of %s@%d could not be encoded", *job.model.key)
-            settle([job], ExecutionFailedError("the pictures could not be encoded"))
+            tell([job], ExecutionFailedError("the pictures could not be encoded"))
             return None
         return Made(share, pieces, drawn_s, time.perf_counter() - began)
 

@@ -1,6 +1,6 @@
 """What can be ordered from the engine, and what comes back."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -42,6 +42,11 @@ class InterpolateOrder:
     loop: bool
     truncation: float
 
+    @property
+    def frames(self) -> int:
+        """How many frames there will be: `steps` a segment, and the last keyframe unless it loops."""
+        return len(self.keyframes) * self.steps if self.loop else (len(self.keyframes) - 1) * self.steps + 1
+
 
 @dataclass(frozen=True)
 class BetweenOrder:
@@ -81,6 +86,16 @@ Each = Callable[[Drawn], Any]  # what a caller wants of every picture; called in
 def its_pixels(drawn: Drawn) -> Pixels:
     """For callers who want nothing but the pictures."""
     return drawn.pixels
+
+
+@dataclass(frozen=True)
+class Walk:
+    """Frames as they are drawn, in order, the first of them ready. Close `pieces`, or the rest is drawn for nobody."""
+
+    model: Served
+    pieces: AsyncGenerator[Any]
+    seeds: Sequence[int | None]
+    labels: Sequence[int | None]
 
 
 @dataclass(frozen=True)

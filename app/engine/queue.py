@@ -44,6 +44,7 @@ class Job:
     taken: int = 0
     finished: int = 0
     given_up: bool = False  # nobody waits for it any more
+    arrived: asyncio.Event | None = None  # set whenever pictures are ready, for a caller who takes them as they come
     pieces: list[Any] = field(default_factory=list)
     inference_s: float = 0.0  # summed over lanes
     encode_s: float = 0.0
@@ -162,7 +163,7 @@ class Queue:
             self._small.clear()
             self._large.clear()
             self._changed.notify_all()
-        settle(left, EngineStoppedError("the service is shutting down"))
+        tell(left, EngineStoppedError("the service is shutting down"))
 
     def _wake_lanes_soon(self, pictures: int) -> None:
         """Once the event loop has gone through what it has at hand: requests that came together are drawn together."""
@@ -198,7 +199,7 @@ class Queue:
 
     def deliver(self, batch: Sequence[Made]) -> None:
         """Hands in the pictures of a batch, and wakes the callers of whom these were the last ones."""
-        complete = []
+        complete, begun = [], []
         with self._changed:
             for made in batch:
                 job = made.share.job
@@ -208,7 +209,9 @@ class Queue:
                 job.encode_s += made.encode_s
                 if job.finished == job.size:
                     complete.append(job)
-        settle(complete)
+                elif job.arrived is not None:
+                    begun.append(job)
+        tell(complete + begun)
 
     def measured(self, pixels: int, seconds: float) -> None:
         """Learns from a forward how fast the queue empties."""
@@ -255,7 +258,7 @@ class Queue:
             if job.given_up or job.done.done():
                 continue
             if now >= job.deadline:
-                settle([job], DeadlineExceededError("the deadline passed before the pictures were begun"))
+                tell([job], DeadlineExceededError("the deadline passed before the pictures were begun"))
                 continue
             share = Share(job.plan, job.taken, min(job.taken + room, job.size), job)
             job.taken, room = share.stop, room - (share.stop - share.start)
@@ -268,17 +271,19 @@ class Queue:
         return room
 
 
-def settle(jobs: Sequence[Job], error: EngineError | None = None) -> None:
-    """Tells the jobs' callers that they are finished, or why they won't be. From any thread."""
+def tell(jobs: Sequence[Job], error: EngineError | None = None) -> None:
+    """Tells the jobs' callers that pictures are ready, or why they won't be. From any thread."""
 
     def on_the_loop() -> None:
         for job in jobs:
+            if job.arrived is not None:
+                job.arrived.set()
             if job.done.done():
                 continue
-            if error is None:
-                job.done.set_result(None)
-            else:
+            if error is not None:
                 job.done.set_exception(error)
+            elif job.finished == job.size:
+                job.done.set_result(None)
 
     if not jobs:
         return

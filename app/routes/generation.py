@@ -7,7 +7,7 @@ from app.answers import Rendering
 from app.deps import body_of, engine_of, format_of, settings_of, timeout_of
 from app.errors import RequestError
 from app.routes.direct import DEADLINE, FORMAT, Direct, takes_body
-from app.routes.replies import pictures, reply
+from app.routes.replies import pictures, reply, reply_in_parts
 from app.schemas.generation import ArithmeticRequest, GenerateRequest, InterpolateRequest, SampleRequest
 
 router = APIRouter(prefix="/v1", tags=["generation"], route_class=Direct)
@@ -33,12 +33,14 @@ async def generate(request: Request) -> Response:
 async def interpolate(request: Request) -> Response:
     """Walk from picture to picture, through latents and labels."""
     body = await body_of(request, InterpolateRequest)
-    most = settings_of(request).max_frames
-    if body.frames > most:
-        raise RequestError("invalid-request", f"{body.frames} frames are more than this server makes: {most}")
-    rendering = Rendering(format_of(request, moving=True), body.frames, body.fps)
-    drawing = await engine_of(request).interpolate(body.order(), timeout_of(request), rendering.each)
-    return await reply(request, drawing, rendering)
+    order, most = body.order(), settings_of(request).max_frames
+    if order.frames > most:
+        raise RequestError("invalid-request", f"{order.frames} frames are more than this server makes: {most}")
+    rendering = Rendering(format_of(request, moving=True), order.frames, body.fps)
+    engine, timeout_s = engine_of(request), timeout_of(request)
+    if rendering.comes_in_parts:
+        return reply_in_parts(request, await engine.walk(order, timeout_s, rendering.each), rendering)
+    return await reply(request, await engine.interpolate(order, timeout_s, rendering.each), rendering)
 
 
 @router.post("/arithmetic", responses=pictures(moving=False), openapi_extra=takes_body(ArithmeticRequest, FORMAT, DEADLINE))

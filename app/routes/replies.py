@@ -4,12 +4,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from fastapi import Request
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
 
 from app.answers import Rendering
 from app.codecs import CODECS
 from app.deps import engine_of
-from app.engine.orders import Drawing
+from app.engine.orders import Drawing, Walk
 from app.errors import PROBLEM_JSON, PROBLEMS
 from app.schemas.common import Problem
 from app.schemas.generation import ImagesBody
@@ -27,6 +27,13 @@ async def reply(request: Request, drawing: Drawing, rendering: Rendering, header
     request.state.model = drawing.model.manifest.name
     made = rendering.join(drawing) if rendering.is_light else await engine_of(request).offload(rendering.join, drawing)
     return Response(made.body, headers={**made.headers, **headers}, media_type=made.media_type)
+
+
+def reply_in_parts(request: Request, walk: Walk, rendering: Rendering) -> Response:
+    """Frames, sent while the next are drawn."""
+    request.state.model = walk.model.manifest.name
+    headers = {**rendering.headers(walk.model, walk.seeds), **NEGOTIATED}
+    return StreamingResponse(rendering.parts(walk), headers=headers, media_type=CODECS[rendering.format_name].media_type)
 
 
 def problems(*slugs: str) -> Responses:

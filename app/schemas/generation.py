@@ -116,11 +116,6 @@ class InterpolateRequest(RequestBody):
     fps: int = Field(24, strict=True, ge=1, le=60, description="frames a second of GIF and WebP")
     truncation: Truncation = 1.0
 
-    @property
-    def frames(self) -> int:
-        """How many frames come back: `steps` a segment, and the last keyframe unless it loops."""
-        return len(self.keyframes) * self.steps if self.loop else (len(self.keyframes) - 1) * self.steps + 1
-
     def order(self) -> InterpolateOrder:
         """As the engine takes it."""
         keyframes = [k.keyframe() for k in self.keyframes]

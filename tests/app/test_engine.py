@@ -18,7 +18,7 @@ from app.engine.device import CpuDevice, CpuNetwork, DeviceError, Network, Pixel
 from app.engine.engine import Engine, EngineConfig, example_rows
 from app.engine.errors import DeadlineExceededError, EngineStoppedError, ExecutionFailedError, OverloadedError
 from app.engine.lanes import draw
-from app.engine.orders import Drawn, DrawOrder
+from app.engine.orders import Drawn, DrawOrder, InterpolateOrder, Keyframe, its_pixels
 from app.engine.residents import Resident
 from app.telemetry import Metrics
 from models.checkpoint import load_checkpoint
@@ -362,5 +362,55 @@ def test_small_requests_do_not_starve_large_ones(tmp_path: Path) -> None:
             wanted = latents(range(7, 15), 8)[:, 0]
             calls = [i for i, rows in enumerate(gate.rows) if torch.isin(rows[0][:, 0], wanted).any()]
             assert calls[-1] <= 8  # of 28
+
+    run(check())
+
+
+class Turnstile(Network):
+    """A network that lets through as many forwards as it was told to; a picture shows its row's first latent."""
+
+    sizes = (1, 2, 4)
+
+    def __init__(self) -> None:
+        self.turns = threading.Semaphore(0)
+
+    def _draw(self, rows: Rows) -> Pixels:
+        assert self.turns.acquire(timeout=30)
+        return (rows[0][:, 0] * 10 + 128).round().to(torch.uint8).numpy()[:, None, None, None]
+
+
+def test_a_walk_hands_out_frames_while_the_next_are_drawn(tmp_path: Path) -> None:
+    async def check() -> None:
+        make_zoo(tmp_path)
+        walk_order = InterpolateOrder("blobs", [Keyframe(1, None), Keyframe(2, None)], 20, "slerp", False, 1.0)
+        async with running(tmp_path, lanes=1) as engine:
+            turnstile = Turnstile()
+            engine.residents.admit(engine.catalog.find("blobs").key, Resident(turnstile, 1), make_room=True)
+            turnstile.turns.release()
+            walk = await engine.walk(walk_order, 60, its_pixels)  # one forward of six: it would hang if it waited for all
+            frames = [await anext(walk.pieces)]
+            assert engine.queued_pixels > 0
+            turnstile.turns.release(100)
+            frames += [piece async for piece in walk.pieces]
+            whole = (await engine.interpolate(walk_order, 60)).pieces
+            assert [int(f.squeeze()) for f in frames] == [int(f.squeeze()) for f in whole] and len(frames) == 21
+            assert engine.queued_pixels == 0
+
+    run(check())
+
+
+def test_a_walk_that_nobody_follows_to_its_end_is_not_drawn_to_its_end(tmp_path: Path) -> None:
+    async def check() -> None:
+        make_zoo(tmp_path)
+        walk_order = InterpolateOrder("blobs", [Keyframe(1, None), Keyframe(2, None)], 100, "slerp", False, 1.0)
+        async with running(tmp_path, lanes=1) as engine:
+            turnstile = Turnstile()
+            engine.residents.admit(engine.catalog.find("blobs").key, Resident(turnstile, 1), make_room=True)
+            turnstile.turns.release()
+            walk = await engine.walk(walk_order, 60, its_pixels)
+            async with contextlib.aclosing(walk.pieces):
+                await anext(walk.pieces)
+            assert engine.queued_pixels == 0
+            turnstile.turns.release()  # for the forward that had begun
 
     run(check())
