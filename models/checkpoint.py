@@ -12,12 +12,14 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import safetensors.torch
 import torch
 from pydantic import ValidationError
 from safetensors import SafetensorError
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from models.errors import CheckpointError, UnknownFamilyError
 from models.families import family_named
@@ -128,13 +130,23 @@ def read_manifest(entry: Path) -> Manifest:
     return manifest
 
 
+class _NoInit(TorchFunctionMode):
+    """Leaves weights without storage alone, where drawing their random start would import torch's compiler, which takes 2 s."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if getattr(func, "__module__", None) == "torch.nn.init":
+            return kwargs["tensor"] if "tensor" in kwargs else args[0]
+        return func(*args, **kwargs)
+
+
 def load_checkpoint(entry: Path) -> Checkpoint:
     """Reads and verifies `zoo/<name>/<version>/`. Raises `CheckpointError`, which says what is wrong and what to do."""
     manifest = read_manifest(entry)
     hparams = _read_hparams(entry, manifest)
     state = _read_weights(entry, manifest.weights)
     # built without storage and then given the file's tensors: no time spent on a random start
-    with torch.device("meta"):
+    with torch.device("meta"), _NoInit():
         generator = family_named(manifest.family).generator(hparams)
     expected = generator.state_dict()
     if missing := expected.keys() - state.keys():
