@@ -11,7 +11,7 @@ from app.engine.device import open_device
 from app.main import create_service
 from app.settings import Settings
 
-SWITCH_S = 5e-4  # a thread that wants to run Python waits so long at most; the default of 5 ms is more than a forward takes
+SWITCH_S = 1e-4  # a thread that wants to run Python waits so long at most; the default of 5 ms is more than a forward takes
 COLLECT_EVERY = 50_000  # allocations; what requests leave behind is freed at once, without the collector
 
 
