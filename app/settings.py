@@ -34,7 +34,16 @@ class Settings(BaseSettings):
         "auto", description="`float32`, `bfloat16`, or `auto`: bfloat16 where the hardware computes in it"
     )
     cpu_threads: int | None = Field(
-        None, ge=1, le=256, description="batches drawn side by side on the CPU; default: its cores, at most 8"
+        None,
+        ge=1,
+        le=256,
+        description="batches that a process draws side by side on the CPU; default: its cores, at most 8",
+    )
+    processes: int = Field(
+        1,
+        ge=1,
+        le=256,
+        description="processes that share the port, each with all models: for small networks on many cores",
     )
     memory_budget_mb: int | None = Field(
         None,
@@ -84,6 +93,13 @@ class Settings(BaseSettings):
         if self.max_queue_pixels < self.max_pixels:
             raise ValueError(f"{PREFIX}MAX_QUEUE_PIXELS must be at least {PREFIX}MAX_PIXELS: the largest request has to fit in")
         return self
+
+    @property
+    def lanes(self) -> int | None:
+        """Batches that a process draws side by side on the CPU; None: as the device thinks best for one process alone."""
+        if self.cpu_threads is None and self.processes > 1:
+            return max(1, min(len(os.sched_getaffinity(0)) // self.processes, 8))
+        return self.cpu_threads
 
 
 def variables() -> list[tuple[str, str, str]]:

@@ -3,16 +3,22 @@
 import contextlib
 import json
 import logging
+import os
 import sys
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Literal
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 ENCODER = json.JSONEncoder(default=str)
 STANDARD_FIELDS = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", "color_message"}
+
+
+SUM: Literal["livesum"] = "livesum"  # of all processes, where there are several
+MAX: Literal["livemax"] = "livemax"
 
 
 class Metrics:
@@ -25,15 +31,20 @@ class Metrics:
             "ganymede_request_seconds", "Time to answer a request.", ["route", "model"], buckets=SECONDS, registry=r
         )
         self.problems = Counter("ganymede_problems", "Requests answered with a problem, by its type.", ["type"], registry=r)
-        self.requests_in_progress = Gauge("ganymede_requests_in_progress", "Requests being answered.", registry=r)
+        self.requests_in_progress = Gauge(
+            "ganymede_requests_in_progress", "Requests being answered.", registry=r, multiprocess_mode=SUM
+        )
         self.pictures = Counter("ganymede_pictures", "Pictures drawn.", ["model", "version"], registry=r)
         self.open_streams = 0
-        self.streams = Gauge("ganymede_streams", "Open WebSocket streams.", registry=r)
+        self.streams = Gauge("ganymede_streams", "Open WebSocket streams.", registry=r, multiprocess_mode=SUM)
         self.stream_messages = Counter(
             "ganymede_stream_messages", "Messages of streams, by what became of them.", ["outcome"], registry=r
         )
-        self.queue_pixels = Gauge("ganymede_queue_pixels", "Pixels waiting or being drawn.", registry=r)
-        self.queue_age = Gauge("ganymede_queue_age_seconds", "How long the oldest request has waited to be begun.", registry=r)
+        self.queue_pixels = Gauge("ganymede_queue_pixels", "Pixels waiting or being drawn.", registry=r, multiprocess_mode=SUM)
+        self.queue_age = Gauge(
+            "ganymede_queue_age_seconds", "How long the oldest request has waited to be begun.", registry=r,
+            multiprocess_mode=MAX,
+        )  # fmt: skip
         self.batch_pictures = Histogram(
             "ganymede_batch_pictures", "Pictures in a batch.", buckets=(1, 2, 4, 8, 16, 32, 64), registry=r
         )
@@ -56,7 +67,17 @@ class Metrics:
         self.model_evictions = Counter(
             "ganymede_model_evictions", "Times that a model made room for another in the memory budget.", registry=r
         )
-        self.models_unavailable = Gauge("ganymede_models_unavailable", "Zoo entries refused as broken.", registry=r)
+        self.models_unavailable = Gauge(
+            "ganymede_models_unavailable", "Zoo entries refused as broken.", registry=r, multiprocess_mode=MAX
+        )
+
+    def page(self) -> bytes:
+        """What Prometheus reads: of this process, or of all of them where there are several."""
+        if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
+            return generate_latest(self.registry)
+        everyone = CollectorRegistry()
+        MultiProcessCollector(everyone)  # type: ignore[no-untyped-call]
+        return generate_latest(everyone)
 
     def answered(self, method: str, route: str, status: int, model: str, seconds: float) -> None:
         """Counts a request."""

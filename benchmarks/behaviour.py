@@ -1,7 +1,8 @@
 """`python -m benchmarks.behaviour`: how the service behaves, beside how fast it is.
 
 Cold start; one caller beside a bulk client; a real-time stream beside others; ten times too much work; memory over many
-requests. Each against a real server in a process of its own, callers over loopback. Prints a table, writes `runs/behaviour.json`.
+requests. Each against a real server in a process of its own, callers over loopback. Prints a table and writes
+`runs/behaviour.json`.
 """
 
 import argparse

@@ -30,6 +30,11 @@ class ServerProcess:
         self.url = f"http://127.0.0.1:{self._port()}"
         self.client = httpx2.Client(base_url=self.url, timeout=PATIENCE_S)
 
+    @property
+    def pid(self) -> int:
+        """Of the process that was started."""
+        return self._process.pid
+
     def _port(self) -> int:
         until = time.monotonic() + PATIENCE_S
         while time.monotonic() < until and self._process.poll() is None:

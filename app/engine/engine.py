@@ -89,6 +89,10 @@ class Engine:
         """From now on the service is not ready: it is about to stop."""
         self._draining = True
 
+    def note_age(self) -> None:
+        """Brings the metric of the queue's age up to date."""
+        self._metrics.queue_age.set(self._queue.age_s())
+
     @property
     def queued_pixels(self) -> int:
         """Pixels of all requests that are waiting or being drawn."""

@@ -85,7 +85,6 @@ class Queue:
         self._lanes = lanes
         self._max_pixels = max_pixels
         self._metrics = metrics
-        metrics.queue_age.set_function(self.age_s)
         self._changed = threading.Condition()  # guards everything below
         self._small: Lines = OrderedDict()  # requests that fit in one forward
         self._large: Lines = OrderedDict()

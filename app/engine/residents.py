@@ -55,7 +55,7 @@ class Residents:
                     return
                 oldest, gone = self._residents.popitem(last=False)
                 free += gone.size
-                self._metrics.model_bytes.remove(oldest[0], str(oldest[1]))
+                self._metrics.model_bytes.labels(oldest[0], str(oldest[1])).set(0)
                 self._metrics.model_evictions.inc()
                 log.info("model %s@%d makes room for %s@%d", *oldest, *key)
             self._residents[key] = resident
@@ -66,4 +66,4 @@ class Residents:
         with self._lock:
             for key in self._residents.keys() - set(keys):
                 del self._residents[key]
-                self._metrics.model_bytes.remove(key[0], str(key[1]))
+                self._metrics.model_bytes.labels(key[0], str(key[1])).set(0)

@@ -1,7 +1,7 @@
 """For those who run the service: liveness, readiness, metrics, and the way to the documents."""
 
 from fastapi import APIRouter
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 
@@ -30,9 +30,10 @@ async def readyz(engine: EngineDep) -> Response:
 
 
 @router.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
-async def metrics(request: Request) -> Response:
+async def metrics(engine: EngineDep, request: Request) -> Response:
     """Prometheus metrics."""
-    return Response(generate_latest(request.app.state.metrics.registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
+    engine.note_age()
+    return Response(request.app.state.metrics.page(), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
 
 @router.get("/", include_in_schema=False)
