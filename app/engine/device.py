@@ -7,6 +7,7 @@ a forward is padded to the next of them. The same picture alone and in company, 
 
 import os
 import threading
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -40,6 +41,7 @@ class Network(ABC):
     """A generator on its device. `draw` may be called from several threads at once."""
 
     sizes: tuple[int, ...]  # rows of a forward, ascending; a picture has the same bits in each
+    enough: int = 1  # so many rows are drawn at half the best rate or better
 
     def draw(self, rows: Rows) -> Pixels:
         """Up to `sizes[-1]` pictures. Raises `MemoryError` if the device has no room for so many at once."""
@@ -109,6 +111,7 @@ class CpuDevice(Device):
             generator = generator.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         network = CpuNetwork(generator, self.precision, CONVOLUTIONAL_SIZES if convolves else LINEAR_SIZES)
         network.sizes = agreeing_sizes(network, example)
+        network.enough = rows_at_half_rate(network, example)
         return network
 
 
@@ -212,6 +215,24 @@ def agreeing_sizes(network: CpuNetwork, example: Rows) -> tuple[int, ...]:
 
     reference = drawn(largest)
     return tuple(size for size in network.sizes if size == largest or torch.equal(drawn(size), reference))
+
+
+def rows_at_half_rate(network: Network, example: Rows) -> int:
+    """The fewest rows of which a forward, padded as they are, draws at least half as many a second as the best forward does."""
+
+    def seconds(size: int) -> float:
+        rows = tuple(r[:size] for r in example)
+        times = []
+        for _ in range(3):
+            began = time.perf_counter()
+            network.draw(rows)
+            times.append(time.perf_counter() - began)
+        return min(times)
+
+    taken = {size: seconds(size) for size in network.sizes}
+    best = max(size / s for size, s in taken.items())
+    padded = {rows: next(size for size in network.sizes if size >= rows) for rows in range(1, network.sizes[-1] + 1)}
+    return next(rows for rows, size in padded.items() if rows / taken[size] >= best / 2)
 
 
 class CudaDevice(Device):

@@ -270,7 +270,8 @@ class Engine:
         checkpoint, resident = self._load(folder)
         served = Served(folder, checkpoint.manifest, checkpoint.hparams.z_dim)
         self.residents.admit(served.key, resident, make_room=False)
-        log.info("model %s@%d runs %s pictures at a time", *served.key, resident.network.sizes)
+        network = resident.network
+        log.info("model %s@%d runs %s pictures at a time, %d are enough", *served.key, network.sizes, network.enough)
         return served
 
     def _load(self, folder: Path) -> tuple[Checkpoint, Resident]:

@@ -1,12 +1,13 @@
 """Groups the pictures of many requests into batches, fairly, within a bounded queue.
 
 Work starts at once when a lane is idle; when all are busy, the next free lane takes what has queued. Requests that fit in one
-forward go before larger ones, which get every fourth turn at least. Each turn goes to the next model, and within it every
-request may fill what room is left and then goes to the end of the line: a request for one picture waits for about one
-forward, however large the request before it.
+forward go before larger ones, which get every fourth turn at least. Each turn goes to the next model: a request for one
+picture waits for about one forward, however large the request before it. Of the large ones, that with the least left to
+draw goes first.
 """
 
 import asyncio
+import itertools
 import logging
 import math
 import threading
@@ -26,6 +27,7 @@ from app.telemetry import Metrics
 log = logging.getLogger(__name__)
 
 MAX_RETRY_AFTER_S = 60
+OLDEST_TURN = 16  # every so many turns, the oldest large request goes first, however much is left of it
 LARGE_TURN = 4  # every so many turns, requests larger than a forward go first: they are slowed down, and never starved
 
 
@@ -90,6 +92,7 @@ class Queue:
         self._large: Lines = OrderedDict()
         self._turns = 0
         self._waiting_lanes = 0
+        self._drawing: dict[int, Key] = {}  # by lane (its thread's number): the model that it is drawing
         self._closed = False
         self._rate = 0.0  # pixels a second, as measured over the latest forwards
         # these belong to the event loop's thread
@@ -172,7 +175,8 @@ class Queue:
 
     def _wake_lanes(self) -> None:
         with self._changed:
-            self._changed.notify(self._arrived)
+            if self._waiting_lanes and self._startable():
+                self._changed.notify(self._arrived)
         self._arrived = 0
 
     def _count(self, pixels: int) -> None:
@@ -187,9 +191,14 @@ class Queue:
 
     def take(self) -> list[Share] | None:
         """The next forward's rows, all of one model; waits for them. None: the queue is closed."""
+        lane = threading.get_ident()
         with self._changed:
+            self._drawing.pop(lane, None)  # what it took last is done
             while not self._closed:
                 if shares := self._next():
+                    self._drawing[lane] = shares[0].job.model.key
+                    if self._waiting_lanes and self._startable():
+                        self._changed.notify()
                     return shares
                 self._waiting_lanes += 1
                 self._changed.wait()
@@ -225,13 +234,31 @@ class Queue:
             first, second = second, first
         return self._from(first, second) or self._from(second, first)
 
+    def _startable(self) -> bool:
+        """Whether there is work for a lane that has nothing to do."""
+        return any(self._worth_a_lane(key, line) for lines in (self._small, self._large) for key, line in lines.items())
+
+    def _worth_a_lane(self, key: Key, line: deque[Job]) -> bool:
+        """Whether to begin on a model: at once, unless another lane draws it and will soon take the little that waits.
+
+        A forward of few rows costs nearly as much as one of many: two lanes of small ones get less done than one of large ones.
+        """
+        if key not in self._drawing.values():
+            return True
+        enough = line[0].network.enough
+        return any(rows >= enough for rows in itertools.accumulate(job.size - job.taken for job in line))
+
     def _from(self, lines: Lines, others: Lines) -> list[Share]:
         """A forward of the model whose turn it is in `lines`; room that is left goes to the same model's `others`."""
-        while lines:
-            key, line = lines.popitem(last=False)
+        for key in list(lines):
+            line = lines[key]
+            if not self._worth_a_lane(key, line):
+                continue
+            del lines[key]
+            if lines is self._large:
+                self._choose(line)
             shares: list[Share] = []
-            room = self._room(line)
-            room = self._fill(shares, line, room)
+            room = self._fill(shares, line, self._room(line))
             if line:
                 lines[key] = line  # to the end: the other models come first
             if room and key in others:
@@ -242,12 +269,24 @@ class Queue:
                 return shares
         return []
 
+    def _choose(self, line: deque[Job]) -> None:
+        """Brings to the head of a line of large requests the one with the least left to draw, or in some turns the oldest.
+
+        Taking turns between them would make all of them late; finishing one after the other makes none later than that.
+        """
+        oldest = self._turns % OLDEST_TURN == 0
+        chosen = min(line, key=lambda job: job.submitted_at if oldest else job.size - job.taken)
+        line.remove(chosen)
+        line.appendleft(chosen)
+
     def _room(self, line: deque[Job]) -> int:
         """How many rows a forward takes now: as many as fit, or less if that lets idle lanes help at once."""
-        most = line[0].network.sizes[-1]
+        network = line[0].network
+        most = network.sizes[-1]
         left = sum(job.size - job.taken for job in line) if len(line) < most else most
-        wanted = math.ceil(left / (1 + self._waiting_lanes))
-        return next((size for size in line[0].network.sizes if size >= wanted), most)
+        shared = math.ceil(left / (1 + self._waiting_lanes))
+        wanted = shared if shared >= network.enough else left
+        return next((size for size in network.sizes if size >= wanted), most)
 
     def _fill(self, shares: list[Share], line: deque[Job], room: int) -> int:
         """Moves up to `room` rows from the head of a line into `shares`; passes over jobs that were given up."""
@@ -266,7 +305,7 @@ class Queue:
                 self._metrics.queue_seconds.observe(now - job.submitted_at)
             shares.append(share)
             if job.taken < job.size:
-                line.append(job)  # no room is left then, so this ends the loop
+                line.appendleft(job)  # no room is left then, so this ends the loop
         return room
 
 
