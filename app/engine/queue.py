@@ -26,6 +26,7 @@ from app.telemetry import Metrics
 
 log = logging.getLogger(__name__)
 
+HOPEFUL = 0.5  # share of a large request's time that may pass before it is begun: how fast the queue moves is an estimate
 MAX_RETRY_AFTER_S = 60
 OLDEST_TURN = 16  # every so many turns, the oldest large request goes first, however much is left of it
 LARGE_TURN = 4  # every so many turns, requests larger than a forward go first: they are slowed down, and never starved
@@ -123,12 +124,14 @@ class Queue:
         if self._stopping:
             raise EngineStoppedError("the service is shutting down")
         pixels = job.model.pixels * job.size
-        if self._pixels + pixels > self._max_pixels:
+        large = job.size > job.network.sizes[-1]
+        too_late = large and self._rate and self._pixels / self._rate > HOPEFUL * (job.deadline - time.monotonic())
+        if self._pixels + pixels > self._max_pixels or too_late:  # what can't be done in time is refused now, and not then
             raise OverloadedError(self.retry_after_s())
         self._count(pixels)
         try:
             with self._changed:
-                lines = self._large if job.size > job.network.sizes[-1] else self._small
+                lines = self._large if large else self._small
                 lines.setdefault(job.model.key, deque()).append(job)
             self._wake_lanes_soon(job.size)
             timer = asyncio.get_running_loop().call_later(job.deadline - time.monotonic(), self._expire, job)
@@ -236,23 +239,28 @@ class Queue:
 
     def _startable(self) -> bool:
         """Whether there is work for a lane that has nothing to do."""
-        return any(self._worth_a_lane(key, line) for lines in (self._small, self._large) for key, line in lines.items())
+        return any(self._worth_a_lane(key) for lines in (self._small, self._large) for key in lines)
 
-    def _worth_a_lane(self, key: Key, line: deque[Job]) -> bool:
+    def _worth_a_lane(self, key: Key) -> bool:
         """Whether to begin on a model: at once, unless another lane draws it and will soon take the little that waits.
 
         A forward of few rows costs nearly as much as one of many: two lanes of small ones get less done than one of large ones.
         """
         if key not in self._drawing.values():
             return True
-        enough = line[0].network.enough
-        return any(rows >= enough for rows in itertools.accumulate(job.size - job.taken for job in line))
+        waiting = itertools.chain(self._small.get(key, ()), self._large.get(key, ()))
+        rows = 0
+        for job in waiting:
+            rows += job.size - job.taken
+            if rows >= job.network.enough:
+                return True
+        return False
 
     def _from(self, lines: Lines, others: Lines) -> list[Share]:
         """A forward of the model whose turn it is in `lines`; room that is left goes to the same model's `others`."""
         for key in list(lines):
             line = lines[key]
-            if not self._worth_a_lane(key, line):
+            if not self._worth_a_lane(key):
                 continue
             del lines[key]
             if lines is self._large:
@@ -283,8 +291,13 @@ class Queue:
         """How many rows a forward takes now: as many as fit, or less if that lets idle lanes help at once."""
         network = line[0].network
         most = network.sizes[-1]
-        left = sum(job.size - job.taken for job in line) if len(line) < most else most
-        shared = math.ceil(left / (1 + self._waiting_lanes))
+        takers = 1 + self._waiting_lanes
+        left = 0
+        for job in line:
+            left += job.size - job.taken
+            if left >= most * takers:
+                return most
+        shared = math.ceil(left / takers)
         wanted = shared if shared >= network.enough else left
         return next((size for size in network.sizes if size >= wanted), most)
 
