@@ -175,6 +175,8 @@ def borrow(run: RunDir, other: RunDir, recipe: Recipe) -> None:
 
     Optimizers begin anew. Raises `ConfigError` where the other run has no state, or networks of another shape.
     """
+    if not other.state_file.exists():
+        raise ConfigError(f"start: {other.path} holds no run to start from; train that one first, or give another start=…")
     for name, network in recipe.networks.items():
         weights = weights_of(other, name)
         try:

@@ -125,7 +125,8 @@ class Queue:
             raise EngineStoppedError("the service is shutting down")
         pixels = job.model.pixels * job.size
         large = job.size > job.network.sizes[-1]
-        too_late = large and self._rate and self._pixels / self._rate > HOPEFUL * (job.deadline - time.monotonic())
+        ahead_s = self._pixels / self._rate if self._rate else 0.0
+        too_late = large and ahead_s > max(1.0, HOPEFUL * (job.deadline - time.monotonic()))
         if self._pixels + pixels > self._max_pixels or too_late:  # what can't be done in time is refused now, and not then
             raise OverloadedError(self.retry_after_s())
         self._count(pixels)
