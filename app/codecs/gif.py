@@ -30,7 +30,7 @@ def frame(picture: Picture) -> Frame:
     """Compresses one picture."""
     image = picture.image().convert("L" if picture.pixels.shape[2] <= 2 else "RGB")
     out = io.BytesIO()
-    image.save(out, "GIF")
+    image.save(out, "GIF", interlace=False)  # rows in their order: Pillow would mix those of larger pictures
     palette, data = _parts(out.getvalue())
     return Frame(image.width, image.height, palette, data, picture.provenance.line())
 

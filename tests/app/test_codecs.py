@@ -54,7 +54,7 @@ def test_png_is_not_much_larger_than_a_careful_encoder_makes_it() -> None:
 def test_a_film_has_every_frame_and_lasts_as_long_as_it_should(channels: int, fps: int) -> None:
     """Few colours a frame, so that 256 are enough: then GIF keeps every pixel."""
     rng = np.random.default_rng(0)
-    shades = rng.integers(0, 256, (7, 11, 13, 1), dtype=np.uint8) // 32 * 32
+    shades = rng.integers(0, 256, (7, 28, 33, 1), dtype=np.uint8) // 32 * 32
     frames = [Picture(np.repeat(s, channels, axis=2), PROVENANCE) for s in shades]
     film = CODECS["gif"].moving
     assert film is not None
