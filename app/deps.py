@@ -17,6 +17,8 @@ from app.errors import RequestError
 from app.negotiation import negotiate, offers
 from app.settings import Settings
 
+MAX_FORMAT = 100  # characters
+
 M = TypeVar("M", bound=BaseModel)
 
 
@@ -40,7 +42,10 @@ def settings_of(request: Request) -> Settings:
 
 def format_of(request: Request, *, moving: bool) -> str:
     """The format for separate pictures, or for the frames of a film. Raises `not-acceptable`."""
-    return _negotiated(request.query_params.get("format"), request.headers.get("accept"), moving)
+    wanted, accept = request.query_params.get("format"), request.headers.get("accept")
+    if wanted is not None and len(wanted) > MAX_FORMAT:
+        raise RequestValidationError([{"loc": ("query", "format"), "msg": f"at most {MAX_FORMAT} characters"}])
+    return _negotiated(wanted, accept, moving)
 
 
 @functools.lru_cache(maxsize=256)  # callers say the same thing again and again

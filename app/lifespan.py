@@ -24,7 +24,7 @@ def build_engine(app: FastAPI) -> Engine:
         memory_budget_bytes=None if budget is None else budget * MB,
         rescan_s=settings.rescan_seconds,
     )
-    device = open_device(settings.device, settings.precision, settings.lanes)
+    device = open_device(settings.device, settings.precision, settings.cpu_threads, settings.processes)
     return Engine(config, device, app.state.metrics)
 
 

@@ -163,18 +163,16 @@ class Body:
 
     async def _rest(self, first: bytes, receive: Receive) -> bytes:
         chunks, size, more = [first], len(first), True
-        while more:
-            if size > self._limit:
-                raise self._too_large()
+        while size <= self._limit:
+            if not more:
+                return b"".join(chunks)
             message = await receive()
             if message["type"] == "http.disconnect":
                 raise ClientGoneError
             chunks.append(message.get("body", b""))
             size += len(chunks[-1])
             more = message.get("more_body", False)
-        if size > self._limit:
-            raise self._too_large()
-        return b"".join(chunks)
+        raise self._too_large()
 
     def _too_large(self) -> RequestError:
         return RequestError("body-too-large", f"a body may have at most {self._limit} bytes")

@@ -38,7 +38,9 @@ def serve(settings: Settings) -> bool:
 
     Raises `DeviceError` for a device or precision that is not to be had here.
     """
-    open_device(settings.device, settings.precision, settings.lanes)  # found out now, not when the app has started
+    open_device(
+        settings.device, settings.precision, settings.cpu_threads, settings.processes
+    )  # found out now, not when the app has started
     if settings.processes > 1:
         return serve_in_processes(settings)
     disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series for every counter, which nobody reads

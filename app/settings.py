@@ -94,13 +94,6 @@ class Settings(BaseSettings):
             raise ValueError(f"{PREFIX}MAX_QUEUE_PIXELS must be at least {PREFIX}MAX_PIXELS: the largest request has to fit in")
         return self
 
-    @property
-    def lanes(self) -> int | None:
-        """Batches that a process draws side by side on the CPU; None: as the device thinks best for one process alone."""
-        if self.cpu_threads is None and self.processes > 1:
-            return max(1, min(len(os.sched_getaffinity(0)) // self.processes, 8))
-        return self.cpu_threads
-
 
 def variables() -> list[tuple[str, str, str]]:
     """Every variable as (name, default as it would be written, help)."""

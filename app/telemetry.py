@@ -16,7 +16,6 @@ SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.
 ENCODER = json.JSONEncoder(default=str)
 STANDARD_FIELDS = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", "color_message"}
 
-
 SUM: Literal["livesum"] = "livesum"  # of all processes, where there are several
 MAX: Literal["livemax"] = "livemax"
 
@@ -60,7 +59,9 @@ class Metrics:
         self.failed_batches = Counter(
             "ganymede_failed_batches", "Batches that a network failed to draw.", ["model"], registry=r
         )
-        self.model_bytes = Gauge("ganymede_model_memory_bytes", "Weights in memory.", ["model", "version"], registry=r)
+        self.model_bytes = Gauge(
+            "ganymede_model_memory_bytes", "Weights in memory.", ["model", "version"], registry=r, multiprocess_mode=SUM
+        )
         self.model_loads = Counter(
             "ganymede_model_loads", "Times that a model was read from disk, and what became of it.", ["outcome"], registry=r
         )

@@ -12,9 +12,10 @@ import json
 import statistics
 import time
 import urllib.request
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from websockets.asyncio.client import connect
@@ -157,22 +158,17 @@ def main() -> None:
     options = parser.parse_args()
     figures = cold_start()
     with serving(ZOO) as server:
-        parts: list[Awaitable[list[Figure]]] = [
+        parts: list[Coroutine[Any, Any, list[Figure]]] = [
             beside_bulk(server, options.seconds), stream(server, options.seconds),
             memory(server, options.requests), overload(server, 3 * options.seconds),
         ]  # fmt: skip
         for part in parts:
-            figures += asyncio.run(run(part))
+            figures += asyncio.run(part)
     print("| figure | measured | unit | wanted |\n|---|---|---|---|")
     for figure in figures:
         print(f"| {figure.name} | {figure.value:.3g} | {figure.unit} | {figure.wanted} |")
     Path("runs").mkdir(exist_ok=True)
     Path("runs/behaviour.json").write_text(json.dumps([asdict(f) for f in figures], indent=2))
-
-
-async def run(part: Awaitable[list[Figure]]) -> list[Figure]:
-    """One part, as `asyncio.run` wants it."""
-    return await part
 
 
 if __name__ == "__main__":

@@ -131,7 +131,7 @@ def read_manifest(entry: Path) -> Manifest:
 
 
 class _NoInit(TorchFunctionMode):
-    """Leaves weights without storage alone, where drawing their random start would import torch's compiler, which takes 2 s."""
+    """Leaves weights without storage alone, where drawing their random start would import all of torch's compiler."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim import Adam, Optimizer
 
-from models.blocks import leaky
+from models.blocks import SLOPE, leaky
 from training.config import TrainConfig
 from training.data import LabelledImages
 from training.device import Hardware
@@ -39,7 +39,7 @@ class Head(nn.Module):
         width, side = shape[1], shape[2] if len(shape) == 4 else 1
         layers: list[nn.Module] = []
         while side > 3:
-            layers += [nn.Conv2d(width, HEAD_WIDTH, kernel_size=4, stride=2, padding=1), nn.LeakyReLU(0.2)]
+            layers += [nn.Conv2d(width, HEAD_WIDTH, kernel_size=4, stride=2, padding=1), nn.LeakyReLU(SLOPE)]
             width, side = HEAD_WIDTH, side // 2
         self.trunk = nn.Sequential(*layers, nn.Flatten())
         self.features = nn.Linear(width * side * side, HEAD_WIDTH)

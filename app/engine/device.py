@@ -9,9 +9,9 @@ import os
 import threading
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -25,10 +25,11 @@ from models.pixels import to_uint8
 
 Rows = tuple[Tensor, ...]  # z (n, z_dim) and, for conditional networks, y (n, classes), on the CPU
 Pixels = NDArray[np.uint8]  # (n, height, width, channels)
+L = TypeVar("L", bound=nn.Module)
 
 CONVOLUTIONAL_SIZES = (1, 2, 4, 8)  # eight rows have the throughput of sixty-four, and are over soon
 LINEAR_SIZES = (8, 16, 32, 64)  # a product of matrices costs the same for one row as for eight
-CUDA_SIZES = (1, 4, 16, 64)  # a guess that awaits a measurement
+CUDA_SIZES = (16,)  # a guess; one size only until somebody has seen on a GPU that others give the same bits
 MAX_AUTO_LANES = 8
 CUDA_LANES = 3  # one computes while another copies and a third encodes
 
@@ -91,12 +92,12 @@ class CpuDevice(Device):
 
     name = "cpu"
 
-    def __init__(self, precision: Precision, lanes: int | None) -> None:
+    def __init__(self, precision: Precision, lanes: int | None, processes: int = 1) -> None:
         has_bf16 = has_bfloat16(torch.device("cpu"))
         if precision == "bfloat16" and not has_bf16:
             raise DeviceError("this CPU has no bfloat16 arithmetic (AVX512-BF16); set GANYMEDE_PRECISION to float32 or auto")
         self.precision = "bfloat16" if precision == "bfloat16" or (precision == "auto" and has_bf16) else "float32"
-        self.lanes = lanes or min(len(os.sched_getaffinity(0)), MAX_AUTO_LANES)
+        self.lanes = lanes or max(1, min(len(os.sched_getaffinity(0)) // processes, MAX_AUTO_LANES))
         torch.set_num_threads(1)
 
     def start_thread(self) -> None:
@@ -105,9 +106,9 @@ class CpuDevice(Device):
     def prepare(self, generator: nn.Module, example: Rows) -> Network:
         convolves = any(isinstance(layer, nn.Conv2d | nn.ConvTranspose2d) for layer in generator.modules())
         if convolves:
-            steady_rows(generator)
+            replace_layers(generator, nn.Linear, SteadyLinear)
             if self.precision == "float32" and can_pack():
-                pack_ups(generator)
+                replace_layers(generator, nn.ConvTranspose2d, PackedUp)
             generator = generator.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         network = CpuNetwork(generator, self.precision, CONVOLUTIONAL_SIZES if convolves else LINEAR_SIZES)
         network.sizes = agreeing_sizes(network, example)
@@ -152,19 +153,10 @@ class SteadyLinear(nn.Module):
         return out
 
 
-def steady_rows(network: nn.Module) -> None:
-    """Makes every linear layer inside a `SteadyLinear`, in place."""
-    for name, layer in list(network.named_children()):
-        if isinstance(layer, nn.Linear):
-            setattr(network, name, SteadyLinear(layer))
-        else:
-            steady_rows(layer)
-
-
 class PackedUp(nn.Module):
     """A transposed convolution whose weights have been brought into oneDNN's own layout once, and not at every call.
 
-    As inductor packs them, without its compiler. For the 4x4x512 → 64x64 DCGAN, one picture takes half the time.
+    As inductor packs them, without its compiler. It matters for a few rows, where packing takes longer than the product.
     """
 
     def __init__(self, layer: nn.ConvTranspose2d) -> None:
@@ -182,13 +174,13 @@ class PackedUp(nn.Module):
         return out
 
 
-def pack_ups(network: nn.Module) -> None:
-    """Makes every transposed convolution inside a `PackedUp`, in place."""
+def replace_layers(network: nn.Module, kind: type[L], replacement: Callable[[L], nn.Module]) -> None:
+    """Puts another layer in the place of every layer of a kind, however deep inside."""
     for name, layer in list(network.named_children()):
-        if isinstance(layer, nn.ConvTranspose2d):
-            setattr(network, name, PackedUp(layer))
+        if isinstance(layer, kind):
+            setattr(network, name, replacement(layer))
         else:
-            pack_ups(layer)
+            replace_layers(layer, kind, replacement)
 
 
 def can_pack() -> bool:
@@ -263,8 +255,7 @@ class CudaDevice(Device):
     def prepare(self, generator: nn.Module, example: Rows) -> Network:
         prepared: nn.Module = generator.to("cuda").to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         torch.cuda.synchronize()  # the copies ran on the default stream, and the graphs use another
-        # one size only until somebody has seen on a GPU that others give the same bits
-        return CudaNetwork(prepared, example, CUDA_SIZES[-2:-1], self.precision, self._stream)
+        return CudaNetwork(prepared, example, CUDA_SIZES, self.precision, self._stream)
 
 
 class CudaNetwork(Network):
@@ -317,8 +308,8 @@ def autocast(device: str, precision: str) -> AbstractContextManager[Any]:
     return torch.autocast(device, dtype=torch.bfloat16) if precision == "bfloat16" else nullcontext()
 
 
-def open_device(name: DeviceName, precision: Precision, lanes: int | None = None) -> Device:
-    """The device of that name; `auto` takes a GPU where there is one. Raises `DeviceError`."""
+def open_device(name: DeviceName, precision: Precision, lanes: int | None = None, processes: int = 1) -> Device:
+    """The device of that name; `auto` takes a GPU where there is one. `processes` share it. Raises `DeviceError`."""
     if name == "cuda" or (name == "auto" and torch.cuda.is_available()):
         return CudaDevice(precision)
-    return CpuDevice(precision, lanes)
+    return CpuDevice(precision, lanes, processes)

@@ -126,30 +126,36 @@ class Engine:
 
     async def sample(self, order: DrawOrder, timeout_s: float, each: Each = its_pixels) -> Drawing:
         """Pictures of an unconditional model."""
-        return await self._draw(self.find(order.model, UNCONDITIONAL), order, order.n, plan_draw, timeout_s, each)
+        return await self._draw(
+            await self._job(self.find(order.model, UNCONDITIONAL), order, order.n, plan_draw, timeout_s, each)
+        )
 
     async def generate(self, order: DrawOrder, timeout_s: float, each: Each = its_pixels) -> Drawing:
         """Pictures of a conditional model."""
-        return await self._draw(self.find(order.model, CONDITIONAL), order, order.n, plan_draw, timeout_s, each)
+        return await self._draw(
+            await self._job(self.find(order.model, CONDITIONAL), order, order.n, plan_draw, timeout_s, each)
+        )
 
     async def any_task(self, order: DrawOrder, timeout_s: float, each: Each = its_pixels) -> Drawing:
         """Pictures of a model with or without classes."""
-        return await self._draw(self.find(order.model, FROM_LATENTS), order, order.n, plan_draw, timeout_s, each)
+        job = await self._job(self.find(order.model, FROM_LATENTS), order, order.n, plan_draw, timeout_s, each)
+        return await self._draw(job)
 
     async def picture(self, served: Served, order: DrawOrder, timeout_s: float, each: Each = its_pixels) -> Drawing:
         """A picture of a model that was found already."""
-        return await self._draw(served, order, order.n, plan_draw, timeout_s, each)
+        return await self._draw(await self._job(served, order, order.n, plan_draw, timeout_s, each))
 
     async def interpolate(self, order: InterpolateOrder, timeout_s: float, each: Each = its_pixels) -> Drawing:
         """The frames of a walk between latents, in order."""
-        return await self._draw(self.find(order.model, FROM_LATENTS), order, order.frames, plan_interpolate, timeout_s, each)
+        job = await self._job(self.find(order.model, FROM_LATENTS), order, order.frames, plan_interpolate, timeout_s, each)
+        return await self._draw(job)
 
     async def walk(self, order: InterpolateOrder, timeout_s: float, each: Each) -> Walk:
         """As `interpolate`, but returns as soon as the first frame is ready."""
         served = self.find(order.model, FROM_LATENTS)
+        job = await self._job(served, order, order.frames, plan_interpolate, timeout_s, each)
+        pieces = self._as_they_come(job)
         with about(served):
-            job = await self._job(served, order, order.frames, plan_interpolate, timeout_s, each)
-            pieces = self._as_they_come(job)
             first = await anext(pieces)
 
         async def all_of_them() -> AsyncGenerator[Any]:
@@ -179,32 +185,25 @@ class Engine:
 
     async def between(self, order: BetweenOrder, timeout_s: float, each: Each = its_pixels) -> Drawing:
         """One picture on the way between two latents."""
-        return await self._draw(self.find(order.model, FROM_LATENTS), order, 1, plan_between, timeout_s, each)
+        job = await self._job(self.find(order.model, FROM_LATENTS), order, 1, plan_between, timeout_s, each)
+        return await self._draw(job)
 
     async def arithmetic(self, order: ArithmeticOrder, timeout_s: float, each: Each = its_pixels) -> Drawing:
         """One picture of a weighted sum of latents."""
-        return await self._draw(self.find(order.model, FROM_LATENTS), order, 1, plan_arithmetic, timeout_s, each)
+        job = await self._job(self.find(order.model, FROM_LATENTS), order, 1, plan_arithmetic, timeout_s, each)
+        return await self._draw(job)
 
     def label_of(self, served: Served, order: DrawOrder) -> int | None:
         """The class of an order's first picture. Raises `UnknownLabelError`."""
         with about(served):
             return first_label(served, order)
 
-    async def _draw(
-        self,
-        served: Served,
-        order: Order,
-        count: int,
-        plan_of: Callable[[Served, Order], Plan],
-        timeout_s: float,
-        each: Each,
-    ) -> Drawing:
-        with about(served):
-            job = await self._job(served, order, count, plan_of, timeout_s, each)
+    async def _draw(self, job: Job) -> Drawing:
+        with about(job.model):
             await self._queue.submit(job)
         plan = job.plan
         return Drawing(
-            model=served,
+            model=job.model,
             pieces=job.pieces,
             seeds=plan.seeds,
             labels=plan.labels,
@@ -224,14 +223,15 @@ class Engine:
         each: Each,
     ) -> Job:
         """An order made ready for the queue, its model in memory."""
-        if count * served.pixels > self._config.max_pixels:
-            most = self._config.max_pixels // served.pixels
-            raise InvalidRequestError("n", f"a request may ask for at most {most} pictures of this model, and not {count}")
-        deadline = time.monotonic() + timeout_s
-        network = self.residents.get(served.key)  # held from now on: its version may be removed at any moment
-        at_once = count <= PLANNED_AT_ONCE or (isinstance(order, DrawOrder) and order.z is None)
-        plan = plan_of(served, order) if at_once else await self.offload(plan_of, served, order)
-        network = network or await self._brought_back(served, deadline)
+        with about(served):
+            if count * served.pixels > self._config.max_pixels:
+                most = self._config.max_pixels // served.pixels
+                raise InvalidRequestError("n", f"a request may ask for at most {most} pictures of this model, and not {count}")
+            deadline = time.monotonic() + timeout_s
+            network = self.residents.get(served.key)  # held from now on: its version may be removed at any moment
+            at_once = count <= PLANNED_AT_ONCE or (isinstance(order, DrawOrder) and order.z is None)
+            plan = plan_of(served, order) if at_once else await self.offload(plan_of, served, order)
+            network = network or await self._brought_back(served, deadline)
         return Job(served, network, plan, each, deadline, asyncio.get_running_loop().create_future())
 
     async def _brought_back(self, served: Served, deadline: float) -> Network:

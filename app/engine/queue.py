@@ -1,9 +1,9 @@
 """Groups the pictures of many requests into batches, fairly, within a bounded queue.
 
-Work starts at once when a lane is idle; when all are busy, the next free lane takes what has queued. Requests that fit in one
-forward go before larger ones, which get every fourth turn at least. Each turn goes to the next model: a request for one
-picture waits for about one forward, however large the request before it. Of the large ones, that with the least left to
-draw goes first.
+An idle engine starts at once; when lanes are busy, the next free one takes what has queued, and an idle one joins in when
+enough has. Requests that fit in one forward go before larger ones, which get every fourth turn at least. Each turn goes to
+the next model: a request for one picture waits for about one forward, however large the request before it. Of the large
+ones, that with the least left to draw goes first.
 """
 
 import asyncio
@@ -210,8 +210,8 @@ class Queue:
         return None
 
     def deliver(self, batch: Sequence[Made]) -> None:
-        """Hands in the pictures of a batch, and wakes the callers of whom these were the last ones."""
-        complete, begun = [], []
+        """Hands in the pictures of a batch, and wakes the callers who can go on with them."""
+        awaited = []
         with self._changed:
             for made in batch:
                 job = made.share.job
@@ -219,11 +219,9 @@ class Queue:
                 job.finished += len(made.pieces)
                 job.inference_s += made.inference_s
                 job.encode_s += made.encode_s
-                if job.finished == job.size:
-                    complete.append(job)
-                elif job.arrived is not None:
-                    begun.append(job)
-        tell(complete + begun)
+                if job.finished == job.size or job.arrived is not None:
+                    awaited.append(job)
+        tell(awaited)
 
     def measured(self, pixels: int, seconds: float) -> None:
         """Learns from a forward how fast the queue empties."""

@@ -1,14 +1,12 @@
 """Routes whose endpoint gets the request itself, and the OpenAPI entries that FastAPI can't read from their signatures."""
 
-from collections.abc import Callable, Coroutine
 from typing import Any
 
-from fastapi import Request
 from fastapi.routing import APIRoute
 from pydantic import BaseModel
-from starlette.responses import Response
 
 from app.codecs import CODECS
+from app.deps import MAX_FORMAT
 from app.negotiation import JSON, JSON_TYPE
 
 REFERENCE = "#/components/schemas/{model}"
@@ -16,7 +14,7 @@ REFERENCE = "#/components/schemas/{model}"
 FORMAT = {
     "name": "format",
     "in": "query",
-    "schema": {"type": "string", "maxLength": 100},
+    "schema": {"type": "string", "maxLength": MAX_FORMAT},
     "description": f"instead of the Accept header: `{JSON}`, {', '.join(f'`{c}`' for c in CODECS)}",
 }
 DEADLINE = {
@@ -28,11 +26,7 @@ DEADLINE = {
 
 
 class Direct(APIRoute):
-    """Calls `endpoint(request)` with nothing in between."""
-
-    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        handler: Callable[[Request], Coroutine[Any, Any, Response]] = self.endpoint
-        return handler
+    """A route that `app.shortcut` calls, as `endpoint(request)`. FastAPI has it for the documents."""
 
 
 def takes_body(model: type[BaseModel], *parameters: dict[str, Any]) -> dict[str, Any]:

@@ -17,8 +17,6 @@ from app.schemas.generation import ImagesBody
 Responses = dict[int | str, dict[str, Any]]  # as FastAPI documents them
 
 BINARY = {"schema": {"type": "string", "format": "binary"}}
-
-
 NEGOTIATED = {"Vary": "Accept"}
 
 

@@ -2,12 +2,10 @@
 
 import asyncio
 import contextlib
-import json
 import logging
 
 from fastapi import APIRouter, WebSocket, WebSocketDisconnect
 from pydantic import ValidationError
-from starlette.responses import Response
 
 from app.answers import Rendering
 from app.engine.engine import Engine
@@ -103,10 +101,5 @@ async def answer(socket: WebSocket, newest: Newest, format_name: str) -> None:
             await socket.send_bytes(rendering.join(drawing).body)
             metrics.stream_messages.labels("answered").inc()
             continue
-        await socket.send_text(text_of(problem))
+        await socket.send_text(bytes(problem.body).decode("ascii"))
         metrics.stream_messages.labels("refused").inc()
-
-
-def text_of(problem: Response) -> str:
-    """A problem as a message."""
-    return json.dumps(json.loads(bytes(problem.body)))

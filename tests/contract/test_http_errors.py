@@ -117,6 +117,11 @@ def test_formats_that_are_not_to_be_had(client: httpx2.Client) -> None:
     assert "image/webp" in is_problem(video, "not-acceptable")["detail"]
 
 
+def test_a_format_that_is_no_name_at_all(client: httpx2.Client) -> None:
+    errors = is_problem(client.post("/v1/sample?format=" + "x" * 101, json={}), "invalid-request")["errors"]
+    assert errors[0]["loc"] == ["query", "format"]
+
+
 def test_bodies_that_are_no_json(client: httpx2.Client) -> None:
     for kind in ("text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x"):
         response = client.post("/v1/sample", content=b"{}", headers={"Content-Type": kind})

@@ -1,0 +1,196 @@
+"""Whose turn it is: lanes, large and small requests, and frames that are sent as they are drawn."""
+
+import asyncio
+import contextlib
+import threading
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from engine_kit import order, run, running
+from zoo_factory import make_zoo
+
+from app.engine.device import Network, Pixels, Rows
+from app.engine.engine import Engine
+from app.engine.errors import OverloadedError
+from app.engine.orders import InterpolateOrder, Keyframe, its_pixels
+from app.engine.residents import Resident
+
+
+class Turnstile(Network):
+    """A network that lets through as many forwards as it was told to; a picture shows its row's first latent."""
+
+    sizes = (1, 2, 4)
+
+    def __init__(self) -> None:
+        self.turns = threading.Semaphore(0)
+
+    def _draw(self, rows: Rows) -> Pixels:
+        assert self.turns.acquire(timeout=30)
+        return (rows[0][:, 0] * 10 + 128).round().to(torch.uint8).numpy()[:, None, None, None]
+
+
+def test_a_walk_hands_out_frames_while_the_next_are_drawn(tmp_path: Path) -> None:
+    async def check() -> None:
+        make_zoo(tmp_path)
+        walk_order = InterpolateOrder("blobs", [Keyframe(1, None), Keyframe(2, None)], 20, "slerp", False, 1.0)
+        async with running(tmp_path, lanes=1) as engine:
+            turnstile = Turnstile()
+            engine.residents.admit(engine.catalog.find("blobs").key, Resident(turnstile, 1), make_room=True)
+            turnstile.turns.release()
+            walk = await engine.walk(walk_order, 60, its_pixels)  # one forward of six: it would hang if it waited for all
+            frames = [await anext(walk.pieces)]
+            assert engine.queued_pixels > 0
+            turnstile.turns.release(100)
+            frames += [piece async for piece in walk.pieces]
+            whole = (await engine.interpolate(walk_order, 60)).pieces
+            assert [int(f.squeeze()) for f in frames] == [int(f.squeeze()) for f in whole] and len(frames) == 21
+            assert engine.queued_pixels == 0
+
+    run(check())
+
+
+def test_a_walk_that_nobody_follows_to_its_end_is_not_drawn_to_its_end(tmp_path: Path) -> None:
+    async def check() -> None:
+        make_zoo(tmp_path)
+        walk_order = InterpolateOrder("blobs", [Keyframe(1, None), Keyframe(2, None)], 100, "slerp", False, 1.0)
+        async with running(tmp_path, lanes=1) as engine:
+            turnstile = Turnstile()
+            engine.residents.admit(engine.catalog.find("blobs").key, Resident(turnstile, 1), make_room=True)
+            turnstile.turns.release()
+            walk = await engine.walk(walk_order, 60, its_pixels)
+            async with contextlib.aclosing(walk.pieces):
+                await anext(walk.pieces)
+            assert engine.queued_pixels == 0
+            turnstile.turns.release()  # for the forward that had begun
+
+    run(check())
+
+
+class Counting(Network):
+    """A network for which four rows are enough; it waits for a turn at every forward, and counts how many wait."""
+
+    sizes = (1, 2, 4, 8)
+    enough = 4
+
+    def __init__(self) -> None:
+        self.turns = threading.Semaphore(0)
+        self.lock = threading.Condition()
+        self.inside: list[int] = []  # rows of the forwards under way
+
+    def _draw(self, rows: Rows) -> Pixels:
+        with self.lock:
+            self.inside.append(len(rows[0]))
+            self.lock.notify_all()
+        assert self.turns.acquire(timeout=30)
+        with self.lock:
+            self.inside.remove(len(rows[0]))
+            self.lock.notify_all()
+        return np.zeros((len(rows[0]), 16, 16, 3), np.uint8)
+
+    def wait_until(self, rows: list[int]) -> bool:
+        with self.lock:
+            return self.lock.wait_for(lambda: sorted(self.inside) == rows, timeout=30)
+
+
+@contextlib.asynccontextmanager
+async def counted(zoo: Path) -> AsyncIterator[tuple[Engine, Any, Counting]]:
+    make_zoo(zoo)
+    async with running(zoo, lanes=2) as engine:
+        network = Counting()
+        model = engine.catalog.find("blobs")
+        engine.residents.admit(model.key, Resident(network, 1), make_room=True)
+        try:
+            yield engine, model, network
+        finally:
+            network.turns.release(10_000)
+
+
+def test_a_second_lane_joins_in_when_enough_rows_wait(tmp_path: Path) -> None:
+    async def check() -> None:
+        async with counted(tmp_path) as (engine, model, network):
+            first = asyncio.create_task(engine.picture(model, order("blobs", 0, 1), 60))
+            assert await asyncio.to_thread(network.wait_until, [1])  # an idle engine starts at once
+            others = [asyncio.create_task(engine.picture(model, order("blobs", i, 1), 60)) for i in range(1, 4)]
+            await asyncio.sleep(0)
+            await asyncio.sleep(0.05)  # nothing is to happen: there is no event to wait for
+            assert network.inside == [1]
+            others.append(asyncio.create_task(engine.picture(model, order("blobs", 4, 1), 60)))
+            assert await asyncio.to_thread(network.wait_until, [1, 4])
+            network.turns.release(2)
+            await asyncio.gather(first, *others)
+
+    run(check())
+
+
+def test_the_little_that_waits_is_taken_by_the_lane_that_is_free_first(tmp_path: Path) -> None:
+    async def check() -> None:
+        async with counted(tmp_path) as (engine, model, network):
+            first = asyncio.create_task(engine.picture(model, order("blobs", 0, 1), 60))
+            assert await asyncio.to_thread(network.wait_until, [1])
+            others = [asyncio.create_task(engine.picture(model, order("blobs", i, 1), 60)) for i in (1, 2)]
+            await asyncio.sleep(0)
+            network.turns.release()
+            await first
+            assert await asyncio.to_thread(network.wait_until, [2])
+            network.turns.release()
+            await asyncio.gather(*others)
+
+    run(check())
+
+
+def test_a_small_request_passes_large_ones_on_every_lane(tmp_path: Path) -> None:
+    """Both lanes busy with large requests of the same model: a single picture is in the very next forward."""
+
+    async def check() -> None:
+        async with counted(tmp_path) as (engine, model, network):
+            large = [asyncio.create_task(engine.picture(model, order("blobs", 0, 200), 60)) for _ in range(4)]
+            assert await asyncio.to_thread(network.wait_until, [8, 8])
+            small = asyncio.create_task(engine.picture(model, order("blobs", 999, 1), 60))
+            await asyncio.sleep(0)
+            for _ in range(8):
+                network.turns.release()
+                done, _ = await asyncio.wait([small], timeout=0.2)
+                if done:
+                    break
+            assert small.done() and not any(task.done() for task in large)
+            network.turns.release(10_000)
+            await asyncio.gather(*large)
+
+    run(check())
+
+
+def test_large_requests_are_finished_one_after_the_other(tmp_path: Path) -> None:
+    """Ten equal requests: when half of the work is done, about half of them are, and not none."""
+
+    async def check() -> None:
+        async with counted(tmp_path) as (engine, model, network):
+            tasks = [asyncio.create_task(engine.picture(model, order("blobs", 0, 80), 60)) for _ in range(10)]
+            assert await asyncio.to_thread(network.wait_until, [8, 8])
+            network.turns.release(50)
+            while network.turns._value:  # half of the hundred forwards
+                await asyncio.sleep(0.001)
+            assert await asyncio.to_thread(network.wait_until, [8, 8])
+            await asyncio.sleep(0.01)
+            assert 3 <= sum(task.done() for task in tasks) <= 5
+
+    run(check())
+
+
+def test_a_large_request_that_would_come_too_late_is_refused_at_once(tmp_path: Path) -> None:
+    async def check() -> None:
+        async with counted(tmp_path) as (engine, model, network):
+            engine._queue._rate = 16 * 16 * 100  # a hundred pictures a second
+            ahead = asyncio.create_task(engine.picture(model, order("blobs", 0, 200), 60))
+            await asyncio.sleep(0)
+            with pytest.raises(OverloadedError) as refusal:
+                await engine.picture(model, order("blobs", 0, 200), 3.5)
+            assert refusal.value.retry_after_s == 2
+            patient = asyncio.create_task(engine.picture(model, order("blobs", 0, 200), 60))
+            network.turns.release(10_000)
+            await asyncio.gather(ahead, patient)
+
+    run(check())
