@@ -9,8 +9,8 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from torch.overrides import TorchFunctionMode
 
 from models.errors import CheckpointError, UnknownFamilyError
 from models.families import family_named
-from models.family import ImageHParams
+from models.family import Family, HParams, LatentHParams
 from models.manifest import FORMAT_VERSION, Manifest, Weights
 
 MANIFEST_FILE = "manifest.json"
@@ -36,11 +36,19 @@ COPY_AGAIN = "Copy or publish this version again"
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A zoo entry in memory: what it says, its hyper-parameters, and its generator in eval mode on the CPU."""
+    """A zoo entry in memory: what it says, its hyper-parameters, and its networks in eval mode on the CPU."""
 
     manifest: Manifest
-    hparams: ImageHParams
+    hparams: HParams
     generator: nn.Module
+    extras: Mapping[str, nn.Module] = field(default_factory=dict)
+
+    @property
+    def latent(self) -> LatentHParams:
+        """The hyper-parameters of a generator that draws from latents. Raises TypeError for one that does not."""
+        if not isinstance(self.hparams, LatentHParams):
+            raise TypeError(f"{self.manifest.name} draws nothing from latents")
+        return self.hparams
 
 
 def in_one_line(error: ValidationError) -> str:
@@ -65,12 +73,12 @@ def sync_folder(path: Path) -> None:
         os.close(fd)
 
 
-def pack_weights(state: Mapping[str, Tensor]) -> tuple[bytes, Weights]:
-    """A state dict as safetensors bytes, and their description for a manifest."""
+def pack_weights(state: Mapping[str, Tensor], file: str = WEIGHTS_FILE) -> tuple[bytes, Weights]:
+    """A state dict as safetensors bytes, and their description for a manifest, which calls them `file`."""
     tensors = {k: v.detach().to("cpu", torch.float32).contiguous() for k, v in state.items()}
     data = safetensors.torch.save(tensors)
     description = Weights(
-        file=WEIGHTS_FILE,
+        file=file,
         sha256=hashlib.sha256(data).hexdigest(),
         size_bytes=len(data),
         parameters=sum(t.numel() for t in tensors.values()),
@@ -78,11 +86,13 @@ def pack_weights(state: Mapping[str, Tensor]) -> tuple[bytes, Weights]:
     return data, description
 
 
-def save_checkpoint(zoo: Path, manifest: Manifest, weights: bytes, samples_png: bytes, card: str) -> Path:
+def save_checkpoint(
+    zoo: Path, manifest: Manifest, weights: bytes, samples_png: bytes, card: str, extras: Mapping[str, bytes] | None = None
+) -> Path:
     """Publishes `zoo/<name>/<version>/` all at once: a reader sees the whole entry or none.
 
-    `manifest.weights` must describe `weights` (see `pack_weights`). Returns the entry's folder. Raises FileExistsError where
-    that version is published already: versions are never edited.
+    `manifest.weights` must describe `weights`, and `manifest.extras` each of `extras` (see `pack_weights`). Returns the
+    entry's folder. Raises FileExistsError where that version is published already: versions are never edited.
     """
     entry = zoo / manifest.name / str(manifest.version)
     entry.parent.mkdir(parents=True, exist_ok=True)
@@ -92,6 +102,8 @@ def save_checkpoint(zoo: Path, manifest: Manifest, weights: bytes, samples_png: 
     staging = Path(tempfile.mkdtemp(prefix=f".{manifest.version}-", dir=entry.parent))
     try:
         write_synced(staging / WEIGHTS_FILE, weights)
+        for name, data in (extras or {}).items():
+            write_synced(staging / manifest.extras[name].file, data)
         write_synced(staging / SAMPLES_FILE, samples_png)
         write_synced(staging / CARD_FILE, card.encode())
         write_synced(staging / MANIFEST_FILE, (manifest.model_dump_json(indent=2) + "\n").encode())
@@ -143,12 +155,21 @@ class _NoInit(TorchFunctionMode):
 def load_checkpoint(entry: Path) -> Checkpoint:
     """Reads and verifies `zoo/<name>/<version>/`. Raises `CheckpointError`, which says what is wrong and what to do."""
     manifest = read_manifest(entry)
-    hparams = _read_hparams(entry, manifest)
-    state = _read_weights(entry, manifest.weights)
+    family, hparams = _read_hparams(entry, manifest)
+    if unknown := manifest.extras.keys() - family.extras.keys():
+        raise CheckpointError(entry, f"a '{family.name}' has no '{min(unknown)}'", "Upgrade Ganymede, or correct `extras`")
+    generator = _read_network(entry, family.generator, hparams, manifest.weights)
+    extras = {name: _read_network(entry, family.extras[name], hparams, w) for name, w in manifest.extras.items()}
+    return Checkpoint(manifest, hparams, generator, extras)
+
+
+def _read_network(entry: Path, make: Callable[[Any], nn.Module], hparams: HParams, weights: Weights) -> nn.Module:
+    """A network with the weights of one file, which were found to fit it."""
+    state = _read_weights(entry, weights)
     # built without storage and then given the file's tensors: no time spent on a random start
     with torch.device("meta"), _NoInit():
-        generator = family_named(manifest.family).generator(hparams)
-    expected = generator.state_dict()
+        network = make(hparams)
+    expected = network.state_dict()
     if missing := expected.keys() - state.keys():
         raise CheckpointError(entry, f"the weights lack '{min(missing)}' ({len(missing)} missing)", COPY_AGAIN)
     if extra := state.keys() - expected.keys():
@@ -162,12 +183,12 @@ def load_checkpoint(entry: Path) -> Checkpoint:
         if not torch.isfinite(tensor).all():
             remedy = "Publish an earlier snapshot of the run: this one had diverged"
             raise CheckpointError(entry, f"the weight '{key}' holds NaN or infinity", remedy)
-    generator.load_state_dict(state, strict=True, assign=True)
-    return Checkpoint(manifest, hparams, generator.eval().requires_grad_(False))
+    network.load_state_dict(state, strict=True, assign=True)
+    return network.eval().requires_grad_(False)
 
 
-def _read_hparams(entry: Path, manifest: Manifest) -> ImageHParams:
-    """The family's typed hyper-parameters, agreeing with the rest of the manifest."""
+def _read_hparams(entry: Path, manifest: Manifest) -> tuple[Family, HParams]:
+    """The family and its typed hyper-parameters, agreeing with the rest of the manifest."""
     try:
         family = family_named(manifest.family)
     except UnknownFamilyError as error:
@@ -182,7 +203,7 @@ def _read_hparams(entry: Path, manifest: Manifest) -> ImageHParams:
     claims = {
         "task": (manifest.task, family.task),
         "output": ((output.channels, output.height, output.width), drawn),
-        "number of labels": (len(manifest.labels), hparams.classes),
+        "number of labels": (len(manifest.labels), getattr(hparams, "classes", 0)),
     }
     for what, (says, is_) in claims.items():
         if says != is_:
@@ -190,7 +211,7 @@ def _read_hparams(entry: Path, manifest: Manifest) -> ImageHParams:
             raise CheckpointError(entry, reason, "Correct the manifest, or publish this version again")
     if len({label.casefold() for label in manifest.labels}) != len(manifest.labels):
         raise CheckpointError(entry, "two labels have the same name (upper and lower case are alike)", "Rename one of them")
-    return hparams
+    return family, hparams
 
 
 def _read_weights(entry: Path, weights: Weights) -> dict[str, Tensor]:

@@ -1,7 +1,7 @@
-"""What a GAN family declares: its typed hyper-parameters and its two networks."""
+"""What a GAN family declares: its typed hyper-parameters and its networks."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
@@ -15,28 +15,60 @@ class HParams(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    resolution: int  # height and width, px: of every picture, or of those that the networks learned on
+    channels: int  # of what the generator makes
 
-class ImageHParams(HParams):
+
+class LatentHParams(HParams):
     """What every family that draws square pictures from latents has."""
 
     z_dim: int
-    resolution: int
-    channels: int
     classes: int = 0  # 0: the family takes no label
+
+
+class TranslatorHParams(HParams):
+    """What every family that answers a picture with a picture has. Its generator takes any height and width."""
+
+    @property
+    def in_channels(self) -> int:
+        """Of the picture that it is given."""
+        return self.channels
+
+    @property
+    def scale(self) -> int:
+        """Side of the answer over that of the picture given."""
+        return 1
+
+    @property
+    def multiple_of(self) -> int:
+        """Both sides of the picture given must be multiples of this, px."""
+        return 1
+
+    @property
+    def reach(self) -> int | None:
+        """How far around itself a pixel of the answer sees, px of the picture given; None: it may see all of it."""
+        return None
 
 
 @dataclass(frozen=True)
 class Family:
-    """One GAN family. `name` is also the stem of its files here and in `training/recipes`."""
+    """One GAN family. `name` is also the stem of its file here."""
 
     name: str
     task: Task
-    hparams: type[ImageHParams]
+    hparams: type[HParams]
     generator: Callable[[Any], nn.Module]
     discriminator: Callable[[Any], nn.Module]
     paper: str
+    # what an entry may hold beside the generator
+    extras: Mapping[str, Callable[[Any], nn.Module]] = field(default_factory=dict)
 
     @property
     def conditional(self) -> bool:
         """Whether its generator takes class weights beside the latent."""
         return self.task == Task.CONDITIONAL
+
+    @property
+    def from_latents(self) -> bool:
+        """Whether its generator draws from latents; else it answers a picture with a picture."""
+        return issubclass(self.hparams, LatentHParams)

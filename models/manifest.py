@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from models.tasks import Task
 
-FORMAT_VERSION: Literal[1] = 1
+FORMAT_VERSION: Literal[2] = 2  # 2: `extras`
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
 FileName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")]  # no folder: stays in the entry
@@ -76,7 +76,7 @@ class Metric(Part):
 class Manifest(Part):
     """A zoo entry, `zoo/<name>/<version>/manifest.json`."""
 
-    format_version: Literal[1] = FORMAT_VERSION
+    format_version: Literal[1, 2] = FORMAT_VERSION
     name: Name
     version: int = Field(ge=1)
     family: str
@@ -84,7 +84,8 @@ class Manifest(Part):
     hparams: dict[str, Any]
     output: Output
     labels: tuple[str, ...] = ()
-    weights: Weights
+    weights: Weights  # of the generator
+    extras: dict[Name, Weights] = {}  # of other networks in the entry, such as the discriminator
     created: datetime
     licence: str  # of the weights
     owned_by: str = "ganymede"

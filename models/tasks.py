@@ -32,3 +32,12 @@ class ConditionalGenerator(Protocol):
     """
 
     def __call__(self, z: Tensor, y: Tensor) -> Tensor: ...
+
+
+class Translator(Protocol):
+    """Images x (B, in_channels, h, w) in [-1, 1] → images (B, channels, scale · h, scale · w), about [-1, 1].
+
+    Any h and w that are multiples of the hyper-parameters' `multiple_of`.
+    """
+
+    def __call__(self, x: Tensor) -> Tensor: ...

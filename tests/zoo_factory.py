@@ -18,6 +18,7 @@ TINY: dict[str, dict[str, Any]] = {
     "conditional": {"z_dim": 8, "resolution": 16, "channels": 1, "classes": 3, "embed_dim": 4, "widths": (16, 8)},
     "mlp": {"z_dim": 8, "resolution": 8, "channels": 1, "hidden": (16,), "d_hidden": (16,)},
     "dcgan": {"z_dim": 8, "resolution": 16, "channels": 3, "width": 8, "max_width": 16},
+    "srgan": {"resolution": 32, "channels": 3, "width": 8, "blocks": 2, "d_width": 4},
 }
 REAL_SIZE: dict[str, dict[str, Any]] = {
     "conditional": {"z_dim": 64, "resolution": 28, "channels": 1, "classes": 10, "widths": (128, 64, 32)},
@@ -40,7 +41,8 @@ def make_entry(
     definition = family_named(family)
     hp = definition.hparams.model_validate(TINY[family] | hparams)
     if labels is None:
-        labels = CLOTHES if hp.classes == len(CLOTHES) else tuple(f"class {i}" for i in range(hp.classes))
+        classes = getattr(hp, "classes", 0)
+        labels = CLOTHES if classes == len(CLOTHES) else tuple(f"class {i}" for i in range(classes))
     with torch.random.fork_rng():
         torch.manual_seed(weights_seed)
         generator = definition.generator(hp)

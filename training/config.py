@@ -30,6 +30,9 @@ class LossConfig(Section):
     adversarial: Literal["minimax", "non-saturating", "hinge", "least-squares", "relativistic"] = "relativistic"
     r1: float = Field(0.1, ge=0)  # γ of the gradient penalty on real pictures
     r2: float = Field(0.1, ge=0)  # γ of the gradient penalty on generated pictures
+    adversarial_weight: float = Field(1.0, ge=0)  # in the generator's loss; with 0 there is no discriminator at work
+    l1: float = Field(0.0, ge=0)  # weight of the mean distance to the target, for families that have one
+    matching: float = Field(0.0, ge=0)  # weight of the distance in the discriminator's features, likewise
     penalty_every: int = Field(4, ge=1)  # steps; lazy regularisation: the weight is multiplied by as much
     spectral_norm: bool = False  # on the discriminator
 

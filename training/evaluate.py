@@ -14,7 +14,7 @@ from torch import Tensor
 
 from models.checkpoint import Checkpoint
 from models.manifest import Metric
-from training.data import DataConfig, DataError, LabelledImages, load
+from training.data import DataConfig, DataError, LabelledImages, load_labelled
 from training.metrics import cas
 from training.metrics.cache import DEFAULT_CACHE, Trained, trained_classifier
 from training.metrics.class_presence import MIN_SHARE, classes_present
@@ -129,7 +129,7 @@ def measure(
 ) -> Evaluation:
     """As `evaluate`, with recalls and the most suspicious pictures for a card."""
     progress("reading data", 0.0)
-    train, test = (_fitting(checkpoint, load(data, split)) for split in ("train", "test"))
+    train, test = (_fitting(checkpoint, load_labelled(data, split)) for split in ("train", "test"))
     train, test = _some(train, scale.real_pictures), _some(test, scale.real_pictures)
     bench = Bench(train, test, data, scale, cache, progress)
     encoder = bench.classifier(scale.features, 0, "training the features' classifier")
@@ -152,7 +152,7 @@ def measure(
 
 def _fitting(checkpoint: Checkpoint, data: LabelledImages) -> LabelledImages:
     """Data with labels numbered as the checkpoint numbers them. Raises DataError where they can't have been its data."""
-    hparams, labels = checkpoint.hparams, checkpoint.manifest.labels
+    hparams, labels = checkpoint.latent, checkpoint.manifest.labels
     shape = (hparams.channels, hparams.resolution, hparams.resolution)
     if tuple(data.images.shape[1:]) != shape:
         raise DataError(
@@ -177,7 +177,7 @@ def _some(data: LabelledImages, count: int | None) -> LabelledImages:
 
 def _drawn(checkpoint: Checkpoint, bench: Bench) -> tuple[Tensor, Tensor | None]:
     """Generated pictures uint8 (N, C, H, W), with the labels asked for (N,) if the model takes any."""
-    conditional = bool(checkpoint.hparams.classes)
+    conditional = bool(checkpoint.latent.classes)
     scale = bench.scale
     least = scale.repeats * min(scale.pictures, len(bench.test))
     count = max(least, PRESENCE_PICTURES, scale.memorised, len(bench.train) if conditional else 0)

@@ -5,8 +5,7 @@ import hashlib
 import torch
 from torch import Tensor
 
-from models.pixels import from_uint8
-from training.data import LabelledImages
+from training.data.contract import TrainingData
 
 
 def seed_of(*parts: int | str) -> int:
@@ -23,7 +22,7 @@ class Feed:
 
     def __init__(
         self,
-        data: LabelledImages,
+        data: TrainingData,
         batch: int,
         seed: int,
         *,
@@ -32,23 +31,19 @@ class Feed:
         rank: int = 0,
         processes: int = 1,
     ) -> None:
-        self.images, self.labels = data.images.to(device), data.labels.to(device)
+        self.data, self.device = data.on(device), device
         self.batch, self.seed, self.mirror = batch, seed, mirror
         self.rank, self.processes = rank, processes
         self._epoch, self._permutation = -1, torch.empty(0, dtype=torch.int64)
 
-    def __call__(self, step: int) -> tuple[Tensor, Tensor]:
-        """This process's share of step `step`: images (batch / processes, C, H, W) in [-1, 1], labels (batch / processes,)."""
-        mine = self.indices(step)[self.rank :: self.processes].to(self.images.device)
-        real = from_uint8(self.images[mine]).contiguous(memory_format=torch.channels_last)
-        if self.mirror:
-            flipped = torch.rand(len(real), 1, 1, 1, device=real.device) < 0.5
-            real = torch.where(flipped, real.flip(3), real)
-        return real, self.labels[mine]
+    def __call__(self, step: int) -> tuple[Tensor, ...]:
+        """This process's share of step `step`, batch / processes items: see the data's own `batch`."""
+        mine = self.indices(step)[self.rank :: self.processes].to(self.device)
+        return self.data.batch(mine, mirror=self.mirror)
 
     def indices(self, step: int) -> Tensor:
         """Which pictures (batch,) all processes together see in step `step`."""
-        start, end, items = step * self.batch, (step + 1) * self.batch, len(self.images)
+        start, end, items = step * self.batch, (step + 1) * self.batch, len(self.data)
         parts = []
         while start < end:
             epoch, position = divmod(start, items)
@@ -59,5 +54,5 @@ class Feed:
     def _permuted(self, epoch: int) -> Tensor:
         if epoch != self._epoch:
             generator = torch.Generator().manual_seed(seed_of(self.seed, "epoch", epoch))
-            self._epoch, self._permutation = epoch, torch.randperm(len(self.images), generator=generator)
+            self._epoch, self._permutation = epoch, torch.randperm(len(self.data), generator=generator)
         return self._permutation

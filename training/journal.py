@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from models.family import ImageHParams
 from training.config import TrainConfig
-from training.pictures import draw_curves, draw_sheet
+from training.data import TrainingData
+from training.pictures import draw_curves
 from training.recipe import Recipe
 from training.run_dir import RunDir, replace_file
 
@@ -46,11 +46,11 @@ class Journal:
         run: RunDir,
         config: TrainConfig,
         recipe: Recipe,
-        hparams: ImageHParams,
+        data: TrainingData,
         report: Callable[[Progress], None],
         sitting: Sitting,
     ) -> None:
-        self.run, self.config, self.recipe, self.hparams, self.report = run, config, recipe, hparams, report
+        self.run, self.config, self.recipe, self.data, self.report = run, config, recipe, data, report
         self.sitting = sitting
         self.started = self.saved = time.monotonic()
         run.forget_stats_after(sitting.step)
@@ -79,9 +79,8 @@ class Journal:
         self.report(Progress(images_seen, self.config.total_images, speed, scalars))
 
     def draw(self, images_seen: int) -> None:
-        """The same latents as at every snapshot, and the curves so far."""
-        every = self.config.snapshots
-        sheet = draw_sheet(self.recipe.published(), self.hparams, every.sheet_columns, every.sheet_rows)
+        """The same pictures as at every snapshot, and the curves so far."""
+        sheet = self.recipe.preview(self.data, self.config.snapshots)
         replace_file(self.run.samples / f"{images_seen:010d}.png", sheet)
         if stats := self.run.stats():
             replace_file(self.run.curves_file, draw_curves(stats, self.config.name))

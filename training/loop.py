@@ -10,9 +10,9 @@ from collections.abc import Callable
 import torch
 
 from models.families import family_named
-from models.family import ImageHParams
+from models.family import HParams
 from training.config import ConfigError, TrainConfig
-from training.data import LabelledImages, load
+from training.data import TrainingData, load
 from training.device import Hardware
 from training.feed import Feed, seed_of
 from training.journal import Journal, Progress, Sitting
@@ -57,7 +57,7 @@ def train(config: TrainConfig, report: Callable[[Progress], None], *, amend: boo
     journal = None
     if hardware.rank == 0:
         sitting = Sitting(hardware.describe(), step, images_seen, seconds)
-        journal = Journal(run, config, recipe, hparams, report, sitting)
+        journal = Journal(run, config, recipe, data, report, sitting)
     rates = {name: optimizer.param_groups[0]["lr"] for name, optimizer in recipe.optimizers.items()}
     plan = config.optimizer
 
@@ -67,9 +67,8 @@ def train(config: TrainConfig, report: Callable[[Progress], None], *, amend: boo
         for name, optimizer in recipe.optimizers.items():
             optimizer.param_groups[0]["lr"] = rates[name] * factor
 
-        real, labels = feed(step)
         images_seen += config.batch
-        stats = recipe.step(real, labels, step, images_seen)
+        stats = recipe.step(feed(step), step, images_seen)
         step += 1
         if journal is not None:
             journal.after_step(step, images_seen, factor, stats)
@@ -78,17 +77,14 @@ def train(config: TrainConfig, report: Callable[[Progress], None], *, amend: boo
     return run
 
 
-def hparams_for(config: TrainConfig, data: LabelledImages) -> ImageHParams:
-    """The family's hyper-parameters, completed with what the data decide. Raises `ConfigError`."""
+def hparams_for(config: TrainConfig, data: TrainingData) -> HParams:
+    """The family's hyper-parameters, completed with what the data decide. Raises `ConfigError` or `DataError`."""
     family = family_named(config.family)
-    _, channels, height, width = data.images.shape
-    if height != width:
-        raise ConfigError(f"the pictures are {width}x{height} px; set data.resolution to have them cropped to a square")
-    known = {"resolution": height, "channels": channels}
-    if family.conditional:
-        if not data.label_names:
-            raise ConfigError(f"family '{config.family}' needs labelled pictures, and {config.data.name} has no labels")
-        known["classes"] = data.classes
+    known = {k: v for k, v in data.decides().items() if k in family.hparams.model_fields}
+    if family.conditional and "classes" not in known:
+        raise ConfigError(f"family '{config.family}' needs labelled pictures, and {config.data.name} has no labels")
+    if not family.conditional:
+        known.pop("classes", None)
     try:
         return family.hparams.model_validate({**known, **config.hparams})
     except ValueError as error:

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 from torch import Tensor, nn
 
-from models.family import ImageHParams
+from models.family import LatentHParams
 from models.latents import latents, one_hot
 from models.pixels import to_uint8
 
@@ -18,7 +18,7 @@ mpl.use("Agg")  # no screen is needed
 
 
 @torch.inference_mode()
-def draw(generator: nn.Module, hparams: ImageHParams, seeds: Sequence[int], labels: Sequence[int]) -> Tensor:
+def draw(generator: nn.Module, hparams: LatentHParams, seeds: Sequence[int], labels: Sequence[int]) -> Tensor:
     """Pictures of these seeds (and, for label-conditional families, labels): uint8 (len(seeds), H, W, C) on the CPU."""
     device = next(generator.parameters()).device
     inputs = [latents(seeds, hparams.z_dim).to(device)]
@@ -44,7 +44,7 @@ def png(image: Image.Image) -> bytes:
     return buffer.getvalue()
 
 
-def draw_sheet(generator: nn.Module, hparams: ImageHParams, columns: int, rows: int) -> bytes:
+def draw_sheet(generator: nn.Module, hparams: LatentHParams, columns: int, rows: int) -> bytes:
     """A PNG of the same latents every time: seed 0 upwards, a row for each class (or `rows` rows where there are none).
 
     Each row of a label-conditional model has the same seeds, so that a column shows one latent in every class.

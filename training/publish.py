@@ -14,7 +14,7 @@ from models.families import family_named
 from models.manifest import Data, Manifest, Output, Training, Weights
 from training.card import write_card
 from training.config import ConfigError, to_json
-from training.data import LabelledImages, load
+from training.data import LabelledImages, TrainingData, load
 from training.evaluate import evaluate
 from training.loop import hparams_for
 from training.metrics.progress import Progress
@@ -41,12 +41,12 @@ def publish(run: RunDir, zoo: Path, cache: Path, progress: Progress, *, quick: b
     checkpoint = _checkpoint(run, data, weights, description, zoo)
     metrics = evaluate(checkpoint, config.data, quick=quick, progress=progress, cache=cache)
     manifest = checkpoint.manifest.model_copy(update={"metrics": metrics, "created": datetime.now(UTC)})
-    sheet = draw_sheet(checkpoint.generator, checkpoint.hparams, config.snapshots.sheet_columns, config.snapshots.sheet_rows)
+    sheet = draw_sheet(checkpoint.generator, checkpoint.latent, config.snapshots.sheet_columns, config.snapshots.sheet_rows)
     return save_checkpoint(zoo, manifest, packed, sheet, write_card(manifest, config, data.skipped))
 
 
 def _checkpoint(
-    run: RunDir, data: LabelledImages, weights: Mapping[str, torch.Tensor], description: Weights, zoo: Path
+    run: RunDir, data: TrainingData, weights: Mapping[str, torch.Tensor], description: Weights, zoo: Path
 ) -> Checkpoint:
     """The run's averaged generator with a manifest that only lacks its metrics."""
     config = run.config()
@@ -64,7 +64,7 @@ def _checkpoint(
         task=family.task,
         hparams=hparams.model_dump(mode="json"),
         output=Output(channels=hparams.channels, height=hparams.resolution, width=hparams.resolution),
-        labels=data.label_names if family.conditional else (),
+        labels=data.label_names if isinstance(data, LabelledImages) and family.conditional else (),
         weights=description,
         created=datetime.now(UTC),
         licence=config.licence,

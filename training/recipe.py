@@ -1,28 +1,30 @@
 """What the loop asks of a recipe: the only things it knows about a family."""
 
-from typing import Protocol
+from collections.abc import Mapping
+from typing import Any, ClassVar, Protocol
 
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from training.data import LabelledImages
+from training.config import SnapshotConfig
 
 
 class Recipe(Protocol):
     """The networks of a run and how one batch changes them."""
 
+    publishes: ClassVar[Mapping[str, str]]  # part of a zoo entry → the network that becomes it; "generator" is always one
     networks: dict[str, nn.Module]  # saved and resumed, averaged generator included
     optimizers: dict[str, Optimizer]  # saved and resumed; their rates are set by the loop
 
-    def begin(self, data: LabelledImages) -> None:
-        """Called once in the life of a run, before its first step. What it makes belongs into `networks`."""
+    def begin(self, data: Any) -> None:
+        """Called once in the life of a run, before its first step, with the data. What it makes belongs into `networks`."""
 
-    def step(self, real: Tensor, labels: Tensor, step: int, images_seen: int) -> dict[str, Tensor]:
-        """Updates every network once on real (B, C, H, W) in [-1, 1] with labels (B,), which are 0 where there are none.
+    def step(self, batch: tuple[Tensor, ...], step: int, images_seen: int) -> dict[str, Tensor]:
+        """Updates every network once on what the data's `batch` gave.
 
         Draws its random numbers from PyTorch's global generators, which the loop seeds for each step. `images_seen` is
         counted after this step. Returns scalars to log.
         """
 
-    def published(self) -> nn.Module:
-        """The generator to sample, measure and publish."""
+    def preview(self, data: Any, every: SnapshotConfig) -> bytes:
+        """A PNG of what the published generator makes of the same things at every snapshot."""

@@ -268,7 +268,7 @@ class Engine:
     def _verify(self, folder: Path) -> Served:
         """Loads an entry, and keeps its network in memory if there is room. Raises `ModelError`."""
         checkpoint, resident = self._load(folder)
-        served = Served(folder, checkpoint.manifest, checkpoint.hparams.z_dim)
+        served = Served(folder, checkpoint.manifest, checkpoint.latent.z_dim)
         self.residents.admit(served.key, resident, make_room=False)
         network = resident.network
         log.info("model %s@%d runs %s pictures at a time, %d are enough", *served.key, network.sizes, network.enough)
@@ -303,7 +303,7 @@ class Engine:
 
 def example_rows(checkpoint: Checkpoint) -> Rows:
     """Rows such as requests bring: the first seeds, all classes in turn."""
-    hparams = checkpoint.hparams
+    hparams = checkpoint.latent
     z = latents(range(EXAMPLES), hparams.z_dim)
     if not hparams.classes:
         return (z,)

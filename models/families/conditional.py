@@ -14,11 +14,11 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from models.blocks import SLOPE, FilmNorm, leaky
-from models.family import Family, ImageHParams
+from models.family import Family, LatentHParams
 from models.tasks import Task
 
 
-class ConditionalHParams(ImageHParams):
+class ConditionalHParams(LatentHParams):
     """Hyper-parameters of the label-conditional family."""
 
     z_dim: int = Field(64, ge=1, le=1024)

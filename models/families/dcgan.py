@@ -11,11 +11,11 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from models.blocks import SLOPE, groups
-from models.family import Family, ImageHParams
+from models.family import Family, LatentHParams
 from models.tasks import Task
 
 
-class DcganHParams(ImageHParams):
+class DcganHParams(LatentHParams):
     """Hyper-parameters of the DCGAN family."""
 
     z_dim: int = Field(64, ge=1, le=1024)

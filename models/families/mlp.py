@@ -13,11 +13,11 @@ import math
 from pydantic import Field
 from torch import Tensor, nn
 
-from models.family import Family, ImageHParams
+from models.family import Family, LatentHParams
 from models.tasks import Task
 
 
-class MlpHParams(ImageHParams):
+class MlpHParams(LatentHParams):
     """Hyper-parameters of the MLP family. `hidden` is read forwards by the generator."""
 
     z_dim: int = Field(100, ge=1, le=4096)

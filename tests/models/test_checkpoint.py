@@ -89,7 +89,7 @@ BROKEN: dict[str, tuple[Callable[[Path], Any], str]] = {
     "no manifest": (lambda e: (e / MANIFEST_FILE).unlink(), "manifest.json is missing"),
     "manifest no JSON": (lambda e: (e / MANIFEST_FILE).write_text("{"), "can't be read"),
     "manifest a list": (lambda e: (e / MANIFEST_FILE).write_text("[]"), "no JSON object"),
-    "future format": (edit_manifest(format_version=2), "Upgrade Ganymede"),
+    "future format": (edit_manifest(format_version=3), "Upgrade Ganymede"),
     "unknown key": (edit_manifest(colour="blue"), "colour"),
     "unknown family": (edit_manifest(family="diffusion"), "there is no family 'diffusion'"),
     "another task": (edit_manifest(task="unconditional"), "its task is given as unconditional"),

@@ -7,21 +7,31 @@ from zoo_factory import TINY
 
 from models.errors import UnknownFamilyError
 from models.families import FAMILIES, family_named
-from models.family import Family, ImageHParams
+from models.family import Family, HParams, LatentHParams, TranslatorHParams
 from models.latents import latents, one_hot
 from training.recipes import RECIPES
 
 pytestmark = pytest.mark.parametrize("family", FAMILIES.values(), ids=lambda family: family.name)
 
 
-def hparams(family: Family) -> ImageHParams:
+def hparams(family: Family) -> HParams:
     return family.hparams.model_validate(TINY[family.name])
 
 
 def inputs(family: Family, batch: int) -> list[Tensor]:
+    """What its generator takes: latents and maybe class weights, or pictures."""
     hp = hparams(family)
+    if isinstance(hp, TranslatorHParams):
+        side = hp.resolution // hp.scale
+        return [torch.rand(batch, hp.in_channels, side, side, generator=torch.Generator().manual_seed(1)) * 2 - 1]
+    assert isinstance(hp, LatentHParams)
     labels = [one_hot([i % hp.classes for i in range(batch)], hp.classes)] if family.conditional else []
     return [latents(range(batch), hp.z_dim), *labels]
+
+
+def seen_beside(family: Family, batch: list[Tensor]) -> list[Tensor]:
+    """What its discriminator sees beside a picture: class weights, if anything."""
+    return batch[1:] if family.from_latents else []
 
 
 def perturbed(network: torch.nn.Module) -> torch.nn.Module:
@@ -42,7 +52,8 @@ def test_pictures_have_the_promised_shape_and_range(family: Family) -> None:
     hp = hparams(family)
     pictures = networks(family)[0](*inputs(family, 64))
     assert pictures.shape == (64, hp.channels, hp.resolution, hp.resolution)
-    assert pictures.dtype == torch.float32 and pictures.abs().max() <= 1
+    assert pictures.dtype == torch.float32
+    assert pictures.abs().max() <= 1 or not family.from_latents  # what answers a picture may overshoot as that one's edges do
     assert pictures.min() < -0.5 < 0.5 < pictures.max()  # the whole range of the data, not 0 … 1
 
 
@@ -58,17 +69,17 @@ def test_neighbours_in_a_batch_do_not_change_a_picture(family: Family) -> None:
 def test_real_and_fake_may_share_a_discriminators_batch_or_not(family: Family) -> None:
     generator, discriminator = networks(family)
     batch = inputs(family, 6)
-    pictures, y = generator(*batch), batch[1:]
-    together = discriminator(pictures, *y)
-    apart = torch.cat([discriminator(pictures[i : i + 2], *(x[i : i + 2] for x in y)) for i in (0, 2, 4)])
-    assert together.shape == (6,)
+    pictures, beside = generator(*batch), seen_beside(family, batch)
+    together = discriminator(pictures, *beside)
+    apart = torch.cat([discriminator(pictures[i : i + 2], *(x[i : i + 2] for x in beside)) for i in (0, 2, 4)])
+    assert together.shape == (6,) or (together.dim() == 3 and len(together) == 6)  # one logit a picture, or one a patch
     torch.testing.assert_close(together, apart, atol=1e-4, rtol=1e-4)
 
 
 def test_gradients_reach_every_parameter(family: Family) -> None:
     generator, discriminator = networks(family)
     batch = inputs(family, 4)
-    discriminator(generator(*batch), *batch[1:]).sum().backward()
+    discriminator(generator(*batch), *seen_beside(family, batch)).sum().backward()
     for network in (generator, discriminator):
         assert [name for name, p in network.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0] == []
 

@@ -1,29 +1,31 @@
-"""Data sets: one loader for each format, all giving the same `LabelledImages`."""
+"""Data sets: one loader for each format, all giving what the loop asks of `TrainingData`."""
 
 from collections.abc import Callable
 
-from training.data import hub, idx, imagefolder
+from training.data import hub, idx, imagefolder, photos
 from training.data.config import DataConfig, Format, Split
+from training.data.contract import TrainingData
 from training.data.errors import DataError, NoTestSplitError
 from training.data.holdout import hold_out
 from training.data.labelled import LabelledImages
 from training.data.locate import locate
 
-Loader = Callable[[DataConfig, Split], LabelledImages]
+Loader = Callable[[DataConfig, Split], TrainingData]
 
 # to add a format: write its file here, and one line in this table and in `config.Format`
 DATASETS: dict[Format, Loader] = {
     "idx": idx.load,
     "imagefolder": imagefolder.load,
     "hub": hub.load,
+    "photos": photos.load,
 }
 
 
-def load(config: DataConfig, split: Split) -> LabelledImages:
+def load(config: DataConfig, split: Split) -> TrainingData:
     """Reads one split of the data set that `config` describes, whole, in a fixed order.
 
-    Paths are looked for as they are, then below the data folders (see `locate`). Where there is no test split, a part of
-    each class is held out from training instead: `config.holdout` of it, the same pictures every time.
+    Paths are looked for as they are, then below the data folders (see `locate`). Where labelled pictures have no test split,
+    a part of each class is held out from training instead: `config.holdout` of it, the same pictures every time.
 
     Raises DataError (NoTestSplitError where there is no test split and nothing is held out), whose text says what to do.
     """
@@ -32,7 +34,18 @@ def load(config: DataConfig, split: Split) -> LabelledImages:
     loader = DATASETS[config.format]
     if not config.holdout or _has_test_split(loader, located):
         return loader(located, split)
-    return hold_out(loader(located, "train"), config.holdout, split)
+    whole = loader(located, "train")
+    if not isinstance(whole, LabelledImages):
+        raise NoTestSplitError(f"{config.name} has no test split. Put a folder `test` beside its folder `train`")
+    return hold_out(whole, config.holdout, split)
+
+
+def load_labelled(config: DataConfig, split: Split) -> LabelledImages:
+    """As `load`, of single pictures. Raises DataError for data of another kind."""
+    data = load(config, split)
+    if not isinstance(data, LabelledImages):
+        raise DataError(f"{config.name} is {config.format} data, and single pictures are needed here")
+    return data
 
 
 def _has_test_split(loader: Loader, config: DataConfig) -> bool:
@@ -45,4 +58,16 @@ def _has_test_split(loader: Loader, config: DataConfig) -> bool:
     return True
 
 
-__all__ = ["DATASETS", "DataConfig", "DataError", "Format", "LabelledImages", "Loader", "NoTestSplitError", "Split", "load"]
+__all__ = [
+    "DATASETS",
+    "DataConfig",
+    "DataError",
+    "Format",
+    "LabelledImages",
+    "Loader",
+    "NoTestSplitError",
+    "Split",
+    "TrainingData",
+    "load",
+    "load_labelled",
+]

@@ -5,7 +5,7 @@ from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-Format = Literal["idx", "imagefolder", "hub"]
+Format = Literal["idx", "imagefolder", "hub", "photos"]
 Split = Literal["train", "test"]
 
 
@@ -19,7 +19,8 @@ class DataConfig(BaseModel):
     path: Path | str  # idx: a folder; imagefolder: a folder or a .zip; hub: a name on the hub, or a local data set's folder
     test_path: Path | str | None = None  # imagefolder, hub: where the test split is, if it isn't inside `path`
     labels: tuple[str, ...] | None = None  # idx: the names of labels 0, 1, …; other formats carry their own
-    resolution: int | None = Field(None, ge=4, le=1024)  # height and width, px; None: as they are, which must be all equal
+    # height and width, px; None: as they are, which must be all equal. Of photos: the square that is cut out at random
+    resolution: int | None = Field(None, ge=4, le=1024)
     channels: Literal[1, 3] | None = None  # grey or RGB; None: as they are, which must be all equal
     holdout: float = Field(0.1, ge=0, le=0.5)  # of each class, kept for measuring where there is no test split; 0: nothing is
     mirror: bool = False  # horizontal flips while training; never for digits or writing
@@ -28,6 +29,8 @@ class DataConfig(BaseModel):
 
     @model_validator(mode="after")
     def _fits_format(self) -> Self:
+        if self.format == "photos" and self.resolution is None:
+            raise ValueError("photos need a `resolution`: the side, px, of the squares that are cut out of them")
         if self.format == "idx" and self.test_path is not None:
             raise ValueError("`test_path` is not for IDX data: the t10k files lie beside the train files")
         if self.format != "idx" and self.labels is not None:

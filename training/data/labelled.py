@@ -1,10 +1,16 @@
 """Pictures and their labels in memory, as every loader returns them."""
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Self
 
 import numpy as np
+import torch
 from torch import Tensor
+
+from models.pixels import from_uint8
+from training.data.contract import mirrored
+from training.data.errors import DataError
 
 
 @dataclass(frozen=True)
@@ -23,6 +29,24 @@ class LabelledImages:
     def classes(self) -> int:
         """How many labels there are; 0 for unlabelled data."""
         return len(self.label_names)
+
+    def decides(self) -> dict[str, int]:
+        """Resolution, channels, and the number of classes if there are any."""
+        _, channels, height, width = self.images.shape
+        if height != width:
+            raise DataError(f"the pictures are {width}x{height} px; set data.resolution to have them cropped to a square")
+        return {"resolution": height, "channels": channels} | ({"classes": self.classes} if self.classes else {})
+
+    def on(self, device: torch.device) -> Self:
+        """The same, on a device."""
+        return replace(self, images=self.images.to(device), labels=self.labels.to(device))
+
+    def batch(self, rows: Tensor, *, mirror: bool) -> tuple[Tensor, Tensor]:
+        """Pictures (B, C, H, W) in [-1, 1] and their labels (B,)."""
+        real = from_uint8(self.images[rows]).contiguous(memory_format=torch.channels_last)
+        if mirror:
+            (real,) = mirrored(real)
+        return real, self.labels[rows]
 
     def sha256(self) -> str:
         """Of the pixels, then of the labels as little-endian int64: the same on every machine."""

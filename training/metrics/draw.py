@@ -36,7 +36,7 @@ def draw(
     `labels` are indices into the manifest's, one a seed, for label-conditional models; None for unconditional ones. Raises
     ValueError where that does not fit the model.
     """
-    hparams = checkpoint.hparams
+    hparams = checkpoint.latent
     if (labels is not None) != bool(hparams.classes):
         raise ValueError(f"labels were {'' if labels is not None else 'not '}given for a model with {hparams.classes} classes")
     if labels is not None and len(labels) != len(seeds):

@@ -1,15 +1,18 @@
 """How each family is trained, one line each: the family's name and the recipe that updates its networks."""
 
 from collections.abc import Callable
+from typing import Any
 
-from models.family import Family, ImageHParams
+from models.family import Family
 from training.config import TrainConfig
 from training.device import Hardware
 from training.recipe import Recipe
 from training.recipes.adversarial import AdversarialRecipe
+from training.recipes.paired import PairedRecipe
 
-RECIPES: dict[str, Callable[[TrainConfig, Family, ImageHParams, Hardware], Recipe]] = {
+RECIPES: dict[str, Callable[[TrainConfig, Family, Any, Hardware], Recipe]] = {
     "mlp": AdversarialRecipe,
     "dcgan": AdversarialRecipe,
     "conditional": AdversarialRecipe,
+    "srgan": PairedRecipe,
 }

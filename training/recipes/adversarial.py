@@ -1,18 +1,22 @@
 """One generator against one discriminator, with or without labels: the update of `mlp`, `dcgan` and `conditional`."""
 
+from collections.abc import Mapping
+from typing import ClassVar
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim import Adam, Optimizer
 
-from models.family import Family, ImageHParams
+from models.family import Family, LatentHParams
 from training.augment import augment
-from training.config import ConfigError, TrainConfig
+from training.config import ConfigError, SnapshotConfig, TrainConfig
 from training.data import LabelledImages
 from training.device import Hardware
 from training.ema import Ema
 from training.guide import Guide
 from training.losses import LOSSES, gradient_penalty, normalise_spectrally
+from training.pictures import draw_sheet
 
 
 class AdversarialRecipe:
@@ -21,7 +25,9 @@ class AdversarialRecipe:
     Generated pictures have the labels of the real ones beside them, so the classes are as frequent as in the data.
     """
 
-    def __init__(self, config: TrainConfig, family: Family, hparams: ImageHParams, hardware: Hardware) -> None:
+    publishes: ClassVar[Mapping[str, str]] = {"generator": "ema"}
+
+    def __init__(self, config: TrainConfig, family: Family, hparams: LatentHParams, hardware: Hardware) -> None:
         self.hparams = hparams
         self.hardware = hardware
         self.generator = hardware.place(family.generator(hparams))
@@ -55,7 +61,8 @@ class AdversarialRecipe:
         if self.guide is not None:
             self.guide.learn(data)
 
-    def step(self, real: Tensor, labels: Tensor, step: int, images_seen: int) -> dict[str, Tensor]:
+    def step(self, batch: tuple[Tensor, ...], step: int, images_seen: int) -> dict[str, Tensor]:
+        real, labels = batch
         y: tuple[Tensor, ...] = ()
         if self.hparams.classes:
             y = (F.one_hot(labels, self.hparams.classes).to(real.dtype),)
@@ -115,5 +122,5 @@ class AdversarialRecipe:
         self.opt_d.step()
         return stats, real_logits.detach()
 
-    def published(self) -> nn.Module:
-        return self.ema.network
+    def preview(self, data: LabelledImages, every: SnapshotConfig) -> bytes:
+        return draw_sheet(self.ema.network, self.hparams, every.sheet_columns, every.sheet_rows)

@@ -1,0 +1,121 @@
+"""Super-resolution of any picture by a fixed factor. SRGAN, Ledig et al. 2017, https://arxiv.org/abs/1609.04802.
+
+The generator works at low resolution (residual blocks, then one pixel shuffle: ESPCN, https://arxiv.org/abs/1609.05158) and
+only adds what bicubic up-sampling lacks. Departures: no BatchNorm, as EDSR showed (https://arxiv.org/abs/1707.02921); and its
+answer, scaled down again, is the picture that it was given (back-projection, Irani & Peleg 1991): details are invented, what
+was seen is kept. The discriminator sees patches.
+"""
+
+import itertools
+from typing import Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from models.blocks import leaky
+from models.family import Family, TranslatorHParams
+from models.tasks import Task
+
+
+class SrganHParams(TranslatorHParams):
+    """Hyper-parameters of the super-resolution family."""
+
+    resolution: int = Field(128, ge=8, le=1024)  # of the answers that it learned on, px
+    channels: int = Field(3, ge=1, le=4)
+    factor: Literal[2, 4, 8] = 4
+    width: int = Field(48, ge=4, le=256)  # feature maps
+    blocks: int = Field(8, ge=1, le=64)
+    projections: int = Field(2, ge=0, le=16)  # rounds of making the answer agree with what was given
+    d_width: int = Field(32, ge=4, le=256)  # feature maps of the discriminator's first layer
+
+    @property
+    def scale(self) -> int:
+        return self.factor
+
+    @property
+    def reach(self) -> int:
+        return 2 * self.blocks + 2 + 4 * (1 + self.projections)  # convolutions, and the bicubic kernels of each round
+
+
+def shrink(hr: Tensor, scale: int) -> Tensor:
+    """Images (B, C, H, W) → (B, C, H / scale, W / scale), bicubic with antialiasing: how low resolution comes about."""
+    small: Tensor = F.interpolate(hr, scale_factor=1 / scale, mode="bicubic", antialias=True, align_corners=False)
+    return small
+
+
+def enlarge(lr: Tensor, scale: int) -> Tensor:
+    """Images (B, C, h, w) → (B, C, h · scale, w · scale), bicubic."""
+    large: Tensor = F.interpolate(lr, scale_factor=scale, mode="bicubic", align_corners=False)
+    return large
+
+
+class Block(nn.Module):
+    """x (B, width, h, w) plus two 3x3 convolutions of it, the second of which starts at zero."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(width, width, kernel_size=3, padding=1)
+        self.conv2 = nn.Conv2d(width, width, kernel_size=3, padding=1)
+        nn.init.zeros_(self.conv2.weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        branch: Tensor = self.conv2(torch.relu(self.conv1(x)))
+        return x + branch
+
+
+class Generator(nn.Module):
+    """Images lr (B, channels, h, w) in [-1, 1] → (B, channels, scale · h, scale · w), about [-1, 1], for any h and w."""
+
+    def __init__(self, hp: SrganHParams) -> None:
+        super().__init__()
+        self.scale, self.projections = hp.scale, hp.projections
+        self.head = nn.Conv2d(hp.channels, hp.width, kernel_size=3, padding=1)
+        self.body = nn.Sequential(*(Block(hp.width) for _ in range(hp.blocks)))
+        self.tail = nn.Conv2d(hp.width, hp.channels * hp.scale**2, kernel_size=3, padding=1)
+
+    def forward(self, lr: Tensor) -> Tensor:
+        features = self.head(lr)
+        features = features + self.body(features)
+        hr = F.pixel_shuffle(self.tail(features), self.scale) + enlarge(lr, self.scale)
+        for _ in range(self.projections):
+            hr = hr + enlarge(lr - shrink(hr, self.scale), self.scale)
+        return hr
+
+
+class Discriminator(nn.Module):
+    """Images hr (B, channels, H, W) in [-1, 1] → logits (B, h, w), one for each patch of about 70 px."""
+
+    def __init__(self, hp: SrganHParams) -> None:
+        super().__init__()
+        widths = [hp.d_width * k for k in (1, 2, 4, 4)]
+        self.stem = nn.Conv2d(hp.channels, widths[0], kernel_size=3, padding=1)
+        self.downs = nn.ModuleList(nn.Conv2d(a, b, kernel_size=4, stride=2, padding=1) for a, b in itertools.pairwise(widths))
+        self.logit = nn.Conv2d(widths[-1], 1, kernel_size=3, padding=1)
+
+    def features(self, x: Tensor) -> list[Tensor]:
+        """What each layer makes of images (B, channels, H, W), first layer first."""
+        maps = [leaky(self.stem(x))]
+        for down in self.downs:
+            maps.append(leaky(down(maps[-1])))
+        return maps
+
+    def read(self, maps: list[Tensor]) -> Tensor:
+        """`features` → logits."""
+        logits: Tensor = self.logit(maps[-1])
+        return logits.squeeze(1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.read(self.features(x))
+
+
+FAMILY = Family(
+    name="srgan",
+    task=Task.SUPER_RESOLUTION,
+    hparams=SrganHParams,
+    generator=Generator,
+    discriminator=Discriminator,
+    paper="https://arxiv.org/abs/1609.04802",
+    extras={"faithful": Generator},  # the weights that minimise the distance alone
+)
