@@ -30,7 +30,7 @@ class TranslatorHParams(HParams):
     """What every family that answers a picture with a picture has. Its generator takes any height and width."""
 
     @property
-    def in_channels(self) -> int:
+    def given_channels(self) -> int:
         """Of the picture that it is given."""
         return self.channels
 

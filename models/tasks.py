@@ -35,7 +35,7 @@ class ConditionalGenerator(Protocol):
 
 
 class Translator(Protocol):
-    """Images x (B, in_channels, h, w) in [-1, 1] → images (B, channels, scale · h, scale · w), about [-1, 1].
+    """Images x (B, given_channels, h, w) in [-1, 1] → images (B, channels, scale · h, scale · w), about [-1, 1].
 
     Any h and w that are multiples of the hyper-parameters' `multiple_of`.
     """

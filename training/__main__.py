@@ -69,7 +69,7 @@ def _run(options: argparse.Namespace) -> int:
 
     config = load_config(options.config, options.overrides)
     with TrainingProgress(config.name) as progress:
-        run = train(config, progress.report, amend=options.amend)
+        run = train(config, progress.report, stage=progress.stage, amend=options.amend)
     logging.info("done: %s\nLook at %s, then: python -m training publish %s", run.path, run.samples, run.path)
     return 0
 

@@ -33,6 +33,8 @@ class LossConfig(Section):
     adversarial_weight: float = Field(1.0, ge=0)  # in the generator's loss; with 0 there is no discriminator at work
     l1: float = Field(0.0, ge=0)  # weight of the mean distance to the target, for families that have one
     matching: float = Field(0.0, ge=0)  # weight of the distance in the discriminator's features, likewise
+    cycle: float = Field(0.0, ge=0)  # weight of coming back the same, for families that translate both ways
+    identity: float = Field(0.0, ge=0)  # weight of leaving alone what is in the wanted domain already, likewise
     penalty_every: int = Field(4, ge=1)  # steps; lazy regularisation: the weight is multiplied by as much
     spectral_norm: bool = False  # on the discriminator
 

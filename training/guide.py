@@ -23,6 +23,7 @@ from training.data import LabelledImages
 from training.device import Hardware
 from training.losses import AdversarialLoss, gradient_penalty
 from training.metrics.classifier import Classifier, Design, Recipe, augment, train_classifier
+from training.metrics.progress import Progress
 
 # Neither the design nor the seed of the classifiers that measure: what fools this one need not fool those
 READER = Recipe(Design("strided", (32, 64, 96, 128)))
@@ -81,11 +82,14 @@ class Guide:
         self.networks: dict[str, nn.Module] = {"reader": self._reader, "twin": self._twin, "heads": self._heads}
         self.optimizers: dict[str, Optimizer] = {"heads": self._opt_heads, "twin": self._opt_twin}
 
-    def learn(self, data: LabelledImages) -> None:
+    def learn(self, data: LabelledImages, progress: Progress) -> None:
         """Trains the reader on the training split; its twin begins as its copy."""
         recipe = replace(READER, images=self._config.images)
         classes = len(data.label_names)
-        trained = train_classifier(data.images, data.labels, classes, recipe=recipe, seed=READER_SEED, mirror=self._mirror)
+        trained = train_classifier(
+            data.images, data.labels, classes, recipe=recipe, seed=READER_SEED, mirror=self._mirror,
+            progress=lambda _, done: progress("training the guide's classifier", done),
+        )  # fmt: skip
         self._reader.load_state_dict(trained.state_dict())
         self._twin.load_state_dict(trained.state_dict())
 

@@ -16,16 +16,21 @@ from training.data import TrainingData, load
 from training.device import Hardware
 from training.feed import Feed, seed_of
 from training.journal import Journal, Progress, Sitting
+from training.metrics.progress import Progress as StageProgress
+from training.metrics.progress import silent
 from training.recipes import RECIPES
 from training.run_dir import RunDir, borrow
 from training.schedule import rate_factor
 
 
-def train(config: TrainConfig, report: Callable[[Progress], None], *, amend: bool = False) -> RunDir:
+def train(
+    config: TrainConfig, report: Callable[[Progress], None], *, stage: StageProgress = silent, amend: bool = False
+) -> RunDir:
     """Trains, or goes on training, until `total_images` have been seen. Returns the run's folder.
 
-    `report` is called every few steps. `amend` lets a run go on with other values than it was begun with. Raises
-    `ConfigError` for what can't be trained, `DataError` for data that can't be read, and `DivergedError`.
+    `report` is called every few steps, `stage` before the first one where there is something to prepare. `amend` lets a run
+    go on with other values than it was begun with. Raises `ConfigError` for what can't be trained, `DataError` for data that
+    can't be read, and `DivergedError`.
     """
     hardware = Hardware(config.device)
     if config.batch % hardware.processes:
@@ -43,7 +48,7 @@ def train(config: TrainConfig, report: Callable[[Progress], None], *, amend: boo
     if step == 0:
         if config.start is not None:
             borrow(run, RunDir(config.start), recipe)
-        recipe.begin(data)
+        recipe.begin(data, stage if hardware.rank == 0 else silent)
     hardware.fabric.barrier()  # nobody saves while somebody still reads
     feed = Feed(
         data,

@@ -34,6 +34,7 @@ class _Bar:
             disable=not sys.stderr.isatty(),
         )
         self.last_line = 0.0
+        self.stages: dict[str, TaskID] = {}
 
     def __enter__(self) -> Self:
         self.bar.start()
@@ -41,6 +42,13 @@ class _Bar:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.bar.stop()
+
+    def stage(self, stage: str, done: float) -> None:
+        """Shows how much of a stage is done, 0 … 1."""
+        if stage not in self.stages:
+            self.stages[stage] = self.bar.add_task(stage, total=100, note="")
+        self.bar.update(self.stages[stage], completed=round(100 * done))
+        self.line(f"{stage}: {done:.0%}", now=done >= 1)
 
     def line(self, text: str, *, now: bool) -> None:
         """Logs a line if there is no bar and it is time for one, or `now`."""
@@ -71,12 +79,5 @@ class TrainingProgress(_Bar):
 class EvaluationProgress(_Bar):
     """A bar for each stage of a measurement; callable as `metrics.progress.Progress`."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.tasks: dict[str, TaskID] = {}
-
     def __call__(self, stage: str, done: float) -> None:
-        if stage not in self.tasks:
-            self.tasks[stage] = self.bar.add_task(stage, total=100, note="")
-        self.bar.update(self.tasks[stage], completed=round(100 * done))
-        self.line(f"{stage}: {done:.0%}", now=done >= 1)
+        self.stage(stage, done)

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from training.config import SnapshotConfig
+from training.metrics.progress import Progress
 
 
 class Recipe(Protocol):
@@ -16,8 +17,11 @@ class Recipe(Protocol):
     networks: dict[str, nn.Module]  # saved and resumed, averaged generator included
     optimizers: dict[str, Optimizer]  # saved and resumed; their rates are set by the loop
 
-    def begin(self, data: Any) -> None:
-        """Called once in the life of a run, before its first step, with the data. What it makes belongs into `networks`."""
+    def begin(self, data: Any, progress: Progress) -> None:
+        """Called once in the life of a run, before its first step, with the data. What it makes belongs into `networks`.
+
+        `progress` is to be told of what takes long.
+        """
 
     def step(self, batch: tuple[Tensor, ...], step: int, images_seen: int) -> dict[str, Tensor]:
         """Updates every network once on what the data's `batch` gave.

@@ -11,11 +11,12 @@ from torch.nn import functional as F
 from models.families import family_named
 from training.__main__ import main
 from training.config import TrainConfig, load_config
-from training.data import load
+from training.data import load_labelled
 from training.device import Hardware
 from training.guide import SURE_ENOUGH, Guide, log_probability
 from training.loop import hparams_for
 from training.losses import LOSSES
+from training.metrics.progress import silent
 from training.recipes.adversarial import AdversarialRecipe
 from training.run_dir import RunDir
 
@@ -30,12 +31,12 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> TrainConfig:
 def guide(config: TrainConfig) -> Guide:
     torch.manual_seed(0)
     guide = Guide(config, LOSSES["relativistic"], 8, 1, 3, Hardware(config.device))
-    guide.learn(load(config.data, "train"))
+    guide.learn(load_labelled(config.data, "train"), silent)
     return guide
 
 
 def batch(config: TrainConfig, shift: int = 0) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    data = load(config.data, "train")
+    data = load_labelled(config.data, "train")
     x = data.images[:32].float() / 127.5 - 1
     labels = (data.labels[:32] + shift) % 3
     return x, labels, F.one_hot(labels, 3).float()
@@ -53,7 +54,7 @@ def test_the_twin_learns_from_generated_pictures_and_the_reader_never_changes(co
     torch.manual_seed(0)
     guide = Guide(config.model_copy(update={"guide": config.guide.model_copy(update={"features": 0.0})}),
                   LOSSES["relativistic"], 8, 1, 3, Hardware(config.device))  # fmt: skip
-    guide.learn(load(config.data, "train"))
+    guide.learn(load_labelled(config.data, "train"), silent)
     before = {k: v.clone() for k, v in guide.networks["reader"].state_dict().items()}
     x, labels, y = batch(config, shift=1)
     fake = x.clone().requires_grad_()
@@ -117,6 +118,6 @@ def test_a_run_starts_from_the_networks_of_another(
 
 def test_without_a_guide_nothing_of_it_is_made(config: TrainConfig) -> None:
     plain = config.model_copy(update={"guide": type(config.guide)()})
-    data = load(config.data, "train")
+    data = load_labelled(config.data, "train")
     recipe = AdversarialRecipe(plain, family_named("conditional"), hparams_for(plain, data), Hardware(config.device))
     assert recipe.guide is None and set(recipe.networks) == {"generator", "discriminator", "ema"}

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from training.data import hub, idx, imagefolder, photos
+from training.data import hub, idx, imagefolder, pairs, photos, unpaired
 from training.data.config import DataConfig, Format, Split
 from training.data.contract import TrainingData
 from training.data.errors import DataError, NoTestSplitError
@@ -18,6 +18,8 @@ DATASETS: dict[Format, Loader] = {
     "imagefolder": imagefolder.load,
     "hub": hub.load,
     "photos": photos.load,
+    "pairs": pairs.load,
+    "unpaired": unpaired.load,
 }
 
 

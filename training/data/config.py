@@ -5,7 +5,8 @@ from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-Format = Literal["idx", "imagefolder", "hub", "photos"]
+Format = Literal["idx", "imagefolder", "hub", "photos", "pairs", "unpaired"]
+Direction = Literal["AtoB", "BtoA"]
 Split = Literal["train", "test"]
 
 
@@ -16,14 +17,17 @@ class DataConfig(BaseModel):
 
     name: str = Field(min_length=1)  # as the model's card calls it
     format: Format
-    path: Path | str  # idx: a folder; imagefolder: a folder or a .zip; hub: a name on the hub, or a local data set's folder
-    test_path: Path | str | None = None  # imagefolder, hub: where the test split is, if it isn't inside `path`
+    path: Path | str  # idx: a folder; hub: a name on the hub, or a local data set's folder; others: a folder or a .zip
+    test_path: Path | str | None = None  # all but idx: where the test split is, if it isn't inside `path`
     labels: tuple[str, ...] | None = None  # idx: the names of labels 0, 1, …; other formats carry their own
     # height and width, px; None: as they are, which must be all equal. Of photos: the square that is cut out at random
     resolution: int | None = Field(None, ge=4, le=1024)
     channels: Literal[1, 3] | None = None  # grey or RGB; None: as they are, which must be all equal
     holdout: float = Field(0.1, ge=0, le=0.5)  # of each class, kept for measuring where there is no test split; 0: nothing is
     mirror: bool = False  # horizontal flips while training; never for digits or writing
+    direction: Direction = "AtoB"  # pairs: which picture is given, and which is wanted
+    jitter: int = Field(0, ge=0)  # pairs, unpaired: px by which pictures are kept larger than the crops that training is shown
+    skip: tuple[str, ...] = ()  # pairs: rows of metadata.csv to leave out, as `column=value`, or `column=*` for any value
     source: str
     licence: str
 
@@ -31,8 +35,21 @@ class DataConfig(BaseModel):
     def _fits_format(self) -> Self:
         if self.format == "photos" and self.resolution is None:
             raise ValueError("photos need a `resolution`: the side, px, of the squares that are cut out of them")
+        if self.format in ("pairs", "unpaired") and self.resolution is None:
+            raise ValueError(f"{self.format} data need a `resolution`: the side, px, that all pictures are brought to")
         if self.format == "idx" and self.test_path is not None:
             raise ValueError("`test_path` is not for IDX data: the t10k files lie beside the train files")
         if self.format != "idx" and self.labels is not None:
             raise ValueError(f"`labels` is for IDX data only: {self.format} data carries its own label names")
+        # against the defaults, and not by which keys were set: a config that was written out sets all of them
+        if self.format != "pairs" and self.direction != "AtoB":
+            raise ValueError(f"`direction` is for pairs only: {self.format} data have no picture given and another wanted")
+        if self.format != "pairs" and self.skip:
+            raise ValueError(f"`skip` is for pairs only, and the format is {self.format}: take the pictures out yourself")
+        if self.format not in ("pairs", "unpaired") and self.jitter:
+            raise ValueError(f"`jitter` is for pairs and unpaired data, and the format is {self.format}")
+        for pattern in self.skip:
+            column, _, value = pattern.partition("=")
+            if not column or not value:
+                raise ValueError(f'`skip` has \'{pattern}\', which is no `column=value`, as in "group=flags" or "group=*"')
         return self

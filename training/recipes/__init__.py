@@ -8,6 +8,7 @@ from training.config import TrainConfig
 from training.device import Hardware
 from training.recipe import Recipe
 from training.recipes.adversarial import AdversarialRecipe
+from training.recipes.cyclegan import CycleganRecipe
 from training.recipes.paired import PairedRecipe
 
 RECIPES: dict[str, Callable[[TrainConfig, Family, Any, Hardware], Recipe]] = {
@@ -15,4 +16,6 @@ RECIPES: dict[str, Callable[[TrainConfig, Family, Any, Hardware], Recipe]] = {
     "dcgan": AdversarialRecipe,
     "conditional": AdversarialRecipe,
     "srgan": PairedRecipe,
+    "pix2pix": PairedRecipe,
+    "cyclegan": CycleganRecipe,
 }

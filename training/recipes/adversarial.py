@@ -16,6 +16,7 @@ from training.device import Hardware
 from training.ema import Ema
 from training.guide import Guide
 from training.losses import LOSSES, gradient_penalty, normalise_spectrally
+from training.metrics.progress import Progress
 from training.pictures import draw_sheet
 
 
@@ -57,9 +58,9 @@ class AdversarialRecipe:
         self.r1, self.r2, self.penalty_every = config.loss.r1, config.loss.r2, config.loss.penalty_every
         self.policy = config.augment
 
-    def begin(self, data: LabelledImages) -> None:
+    def begin(self, data: LabelledImages, progress: Progress) -> None:
         if self.guide is not None:
-            self.guide.learn(data)
+            self.guide.learn(data, progress)
 
     def step(self, batch: tuple[Tensor, ...], step: int, images_seen: int) -> dict[str, Tensor]:
         real, labels = batch

@@ -1,4 +1,4 @@
-"""Generators that are given a picture and know the answer while they learn: the update of `srgan`.
+"""Generators that are given a picture and know the answer while they learn: the update of `srgan` and `pix2pix`.
 
 The generator's loss is a distance to the answer (L1), the discriminator's word, and the distance in the discriminator's own
 features (https://arxiv.org/abs/1711.11585), each with a weight of its own.
@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim import Adam, Optimizer
 
+from models.families.pix2pix import Pix2pixHParams
 from models.families.srgan import SrganHParams, shrink
 from models.family import Family, HParams
 from models.pixels import from_uint8, to_uint8
@@ -22,6 +23,7 @@ from training.data import TrainingData
 from training.device import Hardware
 from training.ema import Ema
 from training.losses import LOSSES, gradient_penalty, normalise_spectrally
+from training.metrics.progress import Progress
 from training.pictures import png, tile
 
 PREVIEW_SEED = 0
@@ -44,8 +46,15 @@ def scaled_down(hparams: SrganHParams, batch: tuple[Tensor, ...]) -> Example:
     return Example(lr.contiguous(memory_format=torch.channels_last), hr)
 
 
+def answered(hparams: Pix2pixHParams, batch: tuple[Tensor, ...]) -> Example:
+    """Pairs as they are; the discriminator sees the question too."""
+    given, wanted = batch
+    return Example(given, wanted, (given,))
+
+
 EXAMPLES: dict[str, Callable[[Any, tuple[Tensor, ...]], Example]] = {
     "srgan": scaled_down,
+    "pix2pix": answered,
 }
 
 
@@ -82,7 +91,7 @@ class PairedRecipe:
         if config.start is not None:
             self.networks["faithful"] = copy.deepcopy(self.ema.network)
 
-    def begin(self, data: TrainingData) -> None:
+    def begin(self, data: TrainingData, progress: Progress) -> None:
         """Goes on from the average of the run that this one starts from: better than its last step."""
         if "faithful" in self.networks:
             start = self.ema.network.state_dict()
