@@ -112,7 +112,6 @@ class Rendering:
 def json_body(drawing: Drawing, began: float) -> bytes:
     """The contract's JSON."""
     images = []
-    output = drawing.model.manifest.output
     pngs: list[Encoded] = list(drawing.pieces)
     for encoded, label in zip(pngs, drawing.labels, strict=True):
         images.append(
@@ -122,8 +121,8 @@ def json_body(drawing: Drawing, began: float) -> bytes:
                 seed=encoded.provenance.seed,
                 label=label,
                 label_name=encoded.provenance.label,
-                width=output.width,
-                height=output.height,
+                width=encoded.width,
+                height=encoded.height,
             )
         )
     encode_ms = drawing.encode_ms + (time.perf_counter() - began) * 1000

@@ -4,22 +4,31 @@ Plain functions of the request rather than FastAPI's dependencies for the routes
 than a small network. `app.routes.direct` keeps the documents complete without them.
 """
 
+import contextlib
 import functools
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from typing import Annotated, TypeVar, cast
 
 from fastapi import Depends, Request
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ValidationError
+from starlette.datastructures import UploadFile
+from starlette.exceptions import HTTPException
 
+from app.codecs.upload import PictureError, PictureTooLargeError, UnsupportedPictureError, Upload, read_picture
 from app.engine.engine import Engine
-from app.errors import RequestError
+from app.errors import RETRY_SOON_S, RequestError
 from app.negotiation import negotiate, offers
+from app.schemas.pictures import PictureRequest
 from app.settings import Settings
 
+FORM_TYPE = "multipart/form-data"
 MAX_FORMAT = 100  # characters
+MAX_FIELDS = 32  # of a form
+MAX_FIELD_BYTES = 64 * 1024  # of a form's field that is no file
 
 M = TypeVar("M", bound=BaseModel)
+P = TypeVar("P", bound=PictureRequest)
 
 
 async def get_engine(request: Request) -> Engine:
@@ -81,6 +90,49 @@ async def body_of(request: Request, model: type[M]) -> M:
         raise RequestError("unsupported-media-type", f"send JSON with Content-Type: application/json, not '{kind[:100]}'")
     try:
         return model.model_validate_json(await request.body())
+    except ValidationError as error:
+        raise _invalid(error, lambda _: "body") from None
+
+
+@contextlib.asynccontextmanager
+async def picture_of(request: Request, model: type[P]) -> AsyncIterator[tuple[P, Upload]]:
+    """A request's body, from a form or from JSON, and the picture that it brings, decoded; one of a limited number at a time.
+
+    Raises `overloaded`, `unsupported-media-type`, `invalid-request`, `bad-image` or `image-too-large`.
+    """
+    settings = settings_of(request)
+    with request.app.state.metrics.picture_held() as held:
+        if held > settings.max_pictures_held:
+            detail = f"{settings.max_pictures_held} pictures are being worked on already"
+            raise RequestError("overloaded", detail, {"Retry-After": str(RETRY_SOON_S)})
+        form = request.headers.get("content-type", "").partition(";")[0].strip().lower() == FORM_TYPE
+        body = await _form_of(request, model) if form else await body_of(request, model)
+        try:
+            upload = await engine_of(request).offload(read_picture, body.image, max_pixels=settings.max_pixels)
+        except PictureTooLargeError as error:
+            raise RequestError("image-too-large", str(error)) from None
+        except UnsupportedPictureError as error:
+            raise RequestError("unsupported-media-type", str(error)) from None
+        except PictureError as error:
+            raise RequestError("bad-image", str(error)) from None
+        yield body, upload
+
+
+async def _form_of(request: Request, model: type[M]) -> M:
+    """The fields of a multipart form. Raises `invalid-request`."""
+    try:
+        async with request.form(max_files=MAX_FIELDS, max_fields=MAX_FIELDS, max_part_size=MAX_FIELD_BYTES) as form:
+            twice = [name for name in form if len(form.getlist(name)) > 1]
+            if twice:
+                raise RequestValidationError([{"loc": ("body", twice[0]), "msg": "given more than once"}])
+            fields = {k: await v.read() if isinstance(v, UploadFile) else v for k, v in form.items()}
+    except HTTPException as error:  # what Starlette makes of a form that it can't read
+        raise RequestValidationError([{"loc": ("body",), "msg": str(error.detail)}]) from None
+    if isinstance(fields.get("image"), str):
+        wrong = "send the picture as a file (curl -F image=@picture.png), and not as text"
+        raise RequestValidationError([{"loc": ("body", "image"), "msg": wrong}])
+    try:
+        return model.model_validate(fields, strict=False)  # numbers come as text
     except ValidationError as error:
         raise _invalid(error, lambda _: "body") from None
 

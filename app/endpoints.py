@@ -6,6 +6,8 @@ FROM_LATENTS = ("POST /v1/interpolate", "POST /v1/arithmetic", "GET /v1/images/{
 
 ENDPOINTS: dict[Task, tuple[str, ...]] = {
     Task.UNCONDITIONAL: ("POST /v1/sample", *FROM_LATENTS),
+    Task.TRANSLATION: ("POST /v1/translate",),
+    Task.SUPER_RESOLUTION: ("POST /v1/upscale",),
     Task.CONDITIONAL: ("POST /v1/generate", *FROM_LATENTS),
 }
 

@@ -50,7 +50,13 @@ class Settings(BaseSettings):
         ge=1,
         description="memory for weights; models used least recently make room, and are read again when asked for; no limit",
     )
-    max_pixels: int = Field(2**24, ge=64, description="pixels that one request may ask for (pictures × height × width)")
+    max_pixels: int = Field(2**24, ge=64, description="pixels that one request may send or ask for (pictures × height × width)")
+    tile_pixels: int = Field(
+        2**15, ge=2**10, description="pixels of a picture that a network is given at a time; less takes less memory"
+    )
+    max_pictures_held: int = Field(
+        16, ge=1, le=10_000, description="pictures sent by callers and worked on at a time; more are refused with 503"
+    )
     max_queue_pixels: int = Field(
         2**25, ge=64, description="pixels waiting or being drawn, of all requests; more is refused with 503"
     )

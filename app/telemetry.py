@@ -34,6 +34,10 @@ class Metrics:
             "ganymede_requests_in_progress", "Requests being answered.", registry=r, multiprocess_mode=SUM
         )
         self.pictures = Counter("ganymede_pictures", "Pictures drawn.", ["model", "version"], registry=r)
+        self.held_pictures = 0
+        self.pictures_held = Gauge(
+            "ganymede_pictures_held", "Pictures sent by callers and being worked on.", registry=r, multiprocess_mode=SUM
+        )
         self.open_streams = 0
         self.streams = Gauge("ganymede_streams", "Open WebSocket streams.", registry=r, multiprocess_mode=SUM)
         self.stream_messages = Counter(
@@ -84,6 +88,17 @@ class Metrics:
         """Counts a request."""
         self.requests.labels(method, route, str(status), model).inc()
         self.request_seconds.labels(route, model).observe(seconds)
+
+    @contextlib.contextmanager
+    def picture_held(self) -> Iterator[int]:
+        """Counts a picture that a caller sent while it is worked on. Gives how many there are, this one included."""
+        self.held_pictures += 1
+        self.pictures_held.set(self.held_pictures)
+        try:
+            yield self.held_pictures
+        finally:
+            self.held_pictures -= 1
+            self.pictures_held.set(self.held_pictures)
 
     @contextlib.contextmanager
     def stream_open(self) -> Iterator[None]:

@@ -7,7 +7,7 @@ from pathlib import Path
 import httpx2
 import pytest
 from server_process import ServerProcess
-from zoo_factory import make_zoo
+from zoo_factory import make_translators, make_zoo
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -42,9 +42,9 @@ def start_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
-    """One server on the tiny zoo, shared by all tests that change nothing."""
+    """One server with a tiny model of each family, shared by all tests that change nothing."""
     folder = tmp_path_factory.mktemp("shared")
-    process = ServerProcess(make_zoo(folder / "zoo"), folder / "server.log", GANYMEDE_MAX_BODY_BYTES="200000")
+    process = ServerProcess(make_translators(make_zoo(folder / "zoo")), folder / "server.log", GANYMEDE_MAX_BODY_BYTES="200000")
     process.wait_until_ready()
     yield process
     assert process.stop() == 0

@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 @contextlib.asynccontextmanager
 async def running(zoo: Path, *, lanes: int = 2, max_queue_pixels: int = 2**25) -> AsyncIterator[Engine]:
-    config = EngineConfig(zoo, "fashion", 2**24, max_queue_pixels, None, 60.0)
+    config = EngineConfig(zoo, "fashion", 2**24, 2**15, max_queue_pixels, None, 60.0)
     engine = Engine(config, CpuDevice("float32", lanes), Metrics())
     async with engine.running():
         while not engine.catalog.scanned:

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from PIL import Image
+from torch import Tensor, nn
 
 from models.checkpoint import pack_weights, save_checkpoint
 from models.families import family_named
@@ -47,10 +48,8 @@ def make_entry(
         labels = CLOTHES if classes == len(CLOTHES) else tuple(f"class {i}" for i in range(classes))
     with torch.random.fork_rng():
         torch.manual_seed(weights_seed)
-        generator = definition.generator(hp)
-        # residual branches start at zero, which would leave most of the network untested
-        state = {k: v + 0.1 * torch.randn_like(v) for k, v in generator.state_dict().items()}
-    data, weights = pack_weights(state)
+        data, weights = pack_weights(random_state(definition.generator(hp)))
+        extras = {part: pack_weights(random_state(make(hp)), f"{part}.safetensors") for part, make in definition.extras.items()}
     sheet = io.BytesIO()
     Image.new("L", (8, 8), 128).save(sheet, "PNG")
     manifest = Manifest(
@@ -62,6 +61,7 @@ def make_entry(
         output=Output(channels=hp.channels, height=hp.resolution, width=hp.resolution),
         labels=labels,
         weights=weights,
+        extras={part: described for part, (_, described) in extras.items()},
         created=datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC),
         licence="Apache-2.0",
         data=Data(name="noise", source="drawn for this test", licence="CC0-1.0", items=1, sha256="0" * 64),
@@ -70,7 +70,13 @@ def make_entry(
         ),
         metrics={"kid": Metric(value=1.5, spread=0.1, floor=0.0, n=100, protocol="none: random weights")},
     )
-    return save_checkpoint(zoo, manifest, data, sheet.getvalue(), f"# {name}\n\nRandom weights, for tests.\n")
+    card = f"# {name}\n\nRandom weights, for tests.\n"
+    return save_checkpoint(zoo, manifest, data, sheet.getvalue(), card, {part: raw for part, (raw, _) in extras.items()})
+
+
+def random_state(network: nn.Module) -> dict[str, Tensor]:
+    """Its weights, none of them zero: residual branches start so, which would leave most of the network untested."""
+    return {k: v + 0.1 * torch.randn_like(v) for k, v in network.state_dict().items()}
 
 
 def make_zoo(zoo: Path) -> Path:
@@ -78,4 +84,12 @@ def make_zoo(zoo: Path) -> Path:
     make_entry(zoo, "fashion", "conditional")
     make_entry(zoo, "digits-mlp", "mlp")
     make_entry(zoo, "blobs", "dcgan")
+    return zoo
+
+
+def make_translators(zoo: Path) -> Path:
+    """A zoo with one tiny model of each family that answers pictures."""
+    make_entry(zoo, "facades", "pix2pix")
+    make_entry(zoo, "horses", "cyclegan")
+    make_entry(zoo, "photo-x4", "srgan")
     return zoo

@@ -21,7 +21,7 @@ class Provenance:
     version: int
     seed: int | None
     label: str | None
-    truncation: float
+    truncation: float | None
 
     def texts(self) -> dict[str, str]:
         """As key and text, the words "synthetic image" among them."""
@@ -29,8 +29,9 @@ class Provenance:
             "Description": f"{SYNTHETIC}, made by the GAN {self.model}@{self.version}",
             "ganymede:model": self.model,
             "ganymede:version": str(self.version),
-            "ganymede:truncation": str(self.truncation),
         }
+        if self.truncation is not None:
+            texts["ganymede:truncation"] = str(self.truncation)
         if self.seed is not None:
             texts["ganymede:seed"] = str(self.seed)
         if self.label is not None:
@@ -58,10 +59,12 @@ class Picture:
 
 @dataclass(frozen=True)
 class Encoded:
-    """A picture as the bytes of a file, and where it came from."""
+    """A picture as the bytes of a file, its size in px, and where it came from."""
 
     data: bytes
     provenance: Provenance
+    width: int
+    height: int
 
 
 def single(pictures: Sequence[Picture]) -> Picture:

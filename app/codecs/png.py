@@ -32,7 +32,8 @@ def encode(pictures: Sequence[Picture]) -> bytes:
 
 def encoded(picture: Picture) -> Encoded:
     """One picture, with its provenance kept beside the bytes."""
-    return Encoded(encode([picture]), picture.provenance)
+    height, width, _ = picture.pixels.shape
+    return Encoded(encode([picture]), picture.provenance, width, height)
 
 
 def filtered(pixels: NDArray[np.uint8]) -> bytes:

@@ -13,6 +13,7 @@ from types import MappingProxyType
 from app.engine.errors import ModelUnavailableError, UnknownModelError
 from models.checkpoint import MANIFEST_FILE, SAMPLES_FILE
 from models.errors import ModelError
+from models.family import HParams, LatentHParams
 from models.manifest import Manifest
 from models.tasks import Task
 
@@ -30,7 +31,12 @@ class Served:
 
     folder: Path
     manifest: Manifest
-    z_dim: int
+    hparams: HParams
+
+    @property
+    def z_dim(self) -> int:
+        """Of a model that draws from latents; 0 of others."""
+        return self.hparams.z_dim if isinstance(self.hparams, LatentHParams) else 0
 
     @property
     def key(self) -> Key:

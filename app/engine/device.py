@@ -23,13 +23,15 @@ from app.engine.options import DeviceName, Precision
 from models.hardware import has_bfloat16
 from models.pixels import to_uint8
 
-Rows = tuple[Tensor, ...]  # z (n, z_dim) and, for conditional networks, y (n, classes), on the CPU
+# on the CPU: z (n, z_dim) and, for conditional networks, y (n, classes); or pictures (n, C, h, w)
+Rows = tuple[Tensor, ...]
 Pixels = NDArray[np.uint8]  # (n, height, width, channels)
 L = TypeVar("L", bound=nn.Module)
 
 CONVOLUTIONAL_SIZES = (1, 2, 4, 8)  # eight rows have the throughput of sixty-four, and are over soon
 LINEAR_SIZES = (8, 16, 32, 64)  # a product of matrices costs the same for one row as for eight
 CUDA_SIZES = (16,)  # a guess; one size only until somebody has seen on a GPU that others give the same bits
+MOST_INPUT_PIXELS = 8 * 64 * 64  # of a forward that takes pictures
 MAX_AUTO_LANES = 8
 CUDA_LANES = 3  # one computes while another copies and a third encodes
 
@@ -52,7 +54,7 @@ class Network(ABC):
         missing = next(size for size in self.sizes if size >= count) - count
         try:
             # any finite row would do: rows don't see each other
-            return self._draw(tuple(F.pad(r, (0, 0, 0, missing)) for r in rows) if missing else rows)[:count]
+            return self._draw(tuple(with_zeros(r, missing) for r in rows) if missing else rows)[:count]
         except RuntimeError as error:  # torch has no class of its own for the CPU's
             if isinstance(error, torch.OutOfMemoryError) or "not enough memory" in str(error):
                 raise MemoryError(str(error)) from error
@@ -61,6 +63,15 @@ class Network(ABC):
     @abstractmethod
     def _draw(self, rows: Rows) -> Pixels:
         """Exactly one of `sizes` rows."""
+
+    def for_any_shape(self) -> "Network":
+        """The same for rows of other heights and widths than those that it was prepared with, one at a time."""
+        return self
+
+
+def with_zeros(rows: Tensor, count: int) -> Tensor:
+    """Rows (n, …) and `count` rows of zeros after them."""
+    return F.pad(rows, (0, 0) * (rows.dim() - 1) + (0, count))
 
 
 class Device(ABC):
@@ -110,7 +121,11 @@ class CpuDevice(Device):
             if self.precision == "float32" and can_pack():
                 replace_layers(generator, nn.ConvTranspose2d, PackedUp)
             generator = generator.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        network = CpuNetwork(generator, self.precision, CONVOLUTIONAL_SIZES if convolves else LINEAR_SIZES)
+        sizes: tuple[int, ...] = CONVOLUTIONAL_SIZES if convolves else LINEAR_SIZES
+        if example[0].dim() == 4:  # pictures: one that is large keeps a core busy by itself
+            pixels = example[0].shape[2] * example[0].shape[3]
+            sizes = tuple(size for size in sizes if size == 1 or size * pixels <= MOST_INPUT_PIXELS)
+        network = CpuNetwork(generator, self.precision, sizes)
         network.sizes = agreeing_sizes(network, example)
         network.enough = rows_at_half_rate(network, example)
         return network
@@ -123,6 +138,9 @@ class CpuNetwork(Network):
         self._generator = generator
         self._precision = precision
         self.sizes = sizes
+
+    def for_any_shape(self) -> Network:
+        return CpuNetwork(self._generator, self._precision, (1,))
 
     def images(self, rows: Rows) -> Tensor:
         """What the generator draws, before it is rounded to 8 bits: (n, C, H, W)."""
@@ -258,6 +276,26 @@ class CudaDevice(Device):
         return CudaNetwork(prepared, example, CUDA_SIZES, self.precision, self._stream)
 
 
+class CudaEagerNetwork(Network):
+    """A generator on the GPU without a graph: for rows whose shapes are not known beforehand."""
+
+    def __init__(self, generator: nn.Module, precision: str, stream: torch.cuda.Stream) -> None:
+        self.sizes = (1,)
+        self._generator = generator
+        self._precision = precision
+        self._stream = stream
+
+    def forward(self, rows: Sequence[Tensor]) -> Tensor:
+        """Rows on the GPU → uint8 (n, H, W, C) there."""
+        with torch.inference_mode(), torch.autocast("cuda", torch.bfloat16, self._precision == "bfloat16", cache_enabled=False):
+            return to_uint8(self._generator(*rows))
+
+    def _draw(self, rows: Rows) -> Pixels:
+        with torch.cuda.stream(self._stream):
+            drawn = self.forward([r.pin_memory().to("cuda", non_blocking=True) for r in rows])
+            return drawn.cpu().numpy()  # waits for the stream
+
+
 class CudaNetwork(Network):
     """A generator as CUDA graphs, one a size: a forward costs one launch instead of one for each of its kernels."""
 
@@ -265,26 +303,24 @@ class CudaNetwork(Network):
         self, generator: nn.Module, example: Rows, sizes: tuple[int, ...], precision: str, stream: torch.cuda.Stream
     ) -> None:
         self.sizes = sizes
-        self._generator = generator
-        self._precision = precision
+        self._eager = CudaEagerNetwork(generator, precision, stream)
         self._stream = stream
         self._turn = threading.Lock()  # a graph's inputs and output have one place in memory
         self._graphs = {size: self._capture(tuple(r[:size] for r in example)) for size in sizes}
 
-    def _forward(self, rows: Sequence[Tensor]) -> Tensor:
-        with torch.inference_mode(), torch.autocast("cuda", torch.bfloat16, self._precision == "bfloat16", cache_enabled=False):
-            return to_uint8(self._generator(*rows))
+    def for_any_shape(self) -> Network:
+        return self._eager
 
     def _capture(self, example: Rows) -> tuple[torch.cuda.CUDAGraph, Rows, Tensor]:
         inputs = tuple(r.to("cuda") for r in example)
         torch.cuda.synchronize()
         with torch.cuda.stream(self._stream):
             for _ in range(3):  # libraries choose kernels and allocate workspaces on the first calls, which a graph can't hold
-                self._forward(inputs)
+                self._eager.forward(inputs)
         self._stream.synchronize()
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph, stream=self._stream):
-            output = self._forward(inputs)
+            output = self._eager.forward(inputs)
         return graph, inputs, output
 
     def _draw(self, rows: Rows) -> Pixels:

@@ -11,18 +11,31 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
+from app.engine.answering import answer, ask
 from app.engine.catalog import Broken, Catalog, Key, Served
-from app.engine.device import Device, Network, Rows
+from app.engine.device import Device
 from app.engine.errors import DeadlineExceededError, EngineError, InvalidRequestError, ModelUnavailableError, WrongTaskError
-from app.engine.lanes import Lanes, draw
-from app.engine.orders import ArithmeticOrder, BetweenOrder, Drawing, DrawOrder, Each, InterpolateOrder, Walk, its_pixels
+from app.engine.lanes import Lanes
+from app.engine.loading import load
+from app.engine.orders import (
+    Answered,
+    ArithmeticOrder,
+    BetweenOrder,
+    Drawing,
+    DrawOrder,
+    Each,
+    InterpolateOrder,
+    TranslateOrder,
+    Walk,
+    its_pixels,
+)
 from app.engine.plan import Plan, first_label, plan_arithmetic, plan_between, plan_draw, plan_interpolate
 from app.engine.queue import Job, Queue
 from app.engine.residents import Resident, Residents
 from app.telemetry import Metrics
-from models.checkpoint import Checkpoint, load_checkpoint
-from models.errors import CheckpointError, ModelError
-from models.latents import latents, one_hot
+from models.checkpoint import Checkpoint
+from models.errors import ModelError
+from models.family import TranslatorHParams
 from models.tasks import Task
 
 log = logging.getLogger(__name__)
@@ -31,12 +44,13 @@ P = ParamSpec("P")
 T = TypeVar("T")
 Order = TypeVar("Order", DrawOrder, InterpolateOrder, BetweenOrder, ArithmeticOrder)
 
+TRANSLATION = (Task.TRANSLATION,)
+SUPER_RESOLUTION = (Task.SUPER_RESOLUTION,)
 UNCONDITIONAL = (Task.UNCONDITIONAL,)
 CONDITIONAL = (Task.CONDITIONAL,)
 FROM_LATENTS = (*UNCONDITIONAL, *CONDITIONAL)
 HELPER_THREADS = 2  # for what takes too long for the event loop and is no work of a lane
 PLANNED_AT_ONCE = 8  # so few given latents are read sooner than another thread is woken
-EXAMPLES = 64  # rows to prepare a network with
 
 
 @dataclass(frozen=True)
@@ -46,6 +60,7 @@ class EngineConfig:
     zoo: Path
     default_model: str
     max_pixels: int  # of one request
+    tile_pixels: int  # of a picture that is given, at a time
     max_queue_pixels: int
     memory_budget_bytes: int | None
     rescan_s: float
@@ -62,7 +77,7 @@ class Engine:
         self._lanes = Lanes(device, self._queue, metrics)
         self.catalog = Catalog(config.zoo, config.default_model, self._verify)
         self.residents = Residents(config.memory_budget_bytes, metrics)
-        self._loading: dict[Key, asyncio.Future[Network]] = {}  # one load for all who wait for the same model
+        self._loading: dict[Key, asyncio.Future[Resident]] = {}  # one load for all who wait for the same model
         self._scanner = ThreadPoolExecutor(1, thread_name_prefix="catalog", initializer=device.start_thread)
         self._helpers = ThreadPoolExecutor(HELPER_THREADS, thread_name_prefix="helper", initializer=device.start_thread)
         self._draining = False
@@ -193,6 +208,34 @@ class Engine:
         job = await self._job(self.find(order.model, FROM_LATENTS), order, 1, plan_arithmetic, timeout_s, each)
         return await self._draw(job)
 
+    async def translate(self, order: TranslateOrder, timeout_s: float) -> Answered:
+        """The answer of a translation model."""
+        return await self._answer(self.find(order.model, TRANSLATION), order, timeout_s)
+
+    async def upscale(self, order: TranslateOrder, timeout_s: float) -> Answered:
+        """The answer of a super-resolution model."""
+        return await self._answer(self.find(order.model, SUPER_RESOLUTION), order, timeout_s)
+
+    async def _answer(self, served: Served, order: TranslateOrder, timeout_s: float) -> Answered:
+        deadline = time.monotonic() + timeout_s
+        limits = {"max_pixels": self._config.max_pixels, "tile_pixels": self._config.tile_pixels}
+        with about(served):
+            resident = self.residents.get(served.key) or await self._brought_back(served, deadline)
+            question = await self.offload(ask, served, order, **limits)
+            tiling = question.plan.tiling
+            network = resident.network
+            if order.fidelity is not None and resident.blend is not None:
+                network = await self.offload(resident.blend, order.fidelity)
+            elif question.part or (tiling.height, tiling.width) != native_size(served):
+                network = resident.loose[question.part]
+            pixels = tiling.height * tiling.width * question.scale**2
+            done = asyncio.get_running_loop().create_future()
+            job = Job(served, network, question.plan, its_pixels, deadline, pixels, done)
+            await self._queue.submit(job)
+        made = await self.offload(answer, question, job.pieces)
+        waited_s = (job.started_at or job.submitted_at) - job.submitted_at
+        return Answered(served, made, waited_s * 1000, job.inference_s * 1000)
+
     def label_of(self, served: Served, order: DrawOrder) -> int | None:
         """The class of an order's first picture. Raises `UnknownLabelError`."""
         with about(served):
@@ -228,14 +271,15 @@ class Engine:
                 most = self._config.max_pixels // served.pixels
                 raise InvalidRequestError("n", f"a request may ask for at most {most} pictures of this model, and not {count}")
             deadline = time.monotonic() + timeout_s
-            network = self.residents.get(served.key)  # held from now on: its version may be removed at any moment
+            resident = self.residents.get(served.key)  # held from now on: its version may be removed at any moment
             at_once = count <= PLANNED_AT_ONCE or (isinstance(order, DrawOrder) and order.z is None)
             plan = plan_of(served, order) if at_once else await self.offload(plan_of, served, order)
-            network = network or await self._brought_back(served, deadline)
-        return Job(served, network, plan, each, deadline, asyncio.get_running_loop().create_future())
+            resident = resident or await self._brought_back(served, deadline)
+        done = asyncio.get_running_loop().create_future()
+        return Job(served, resident.network, plan, each, deadline, served.pixels, done)
 
-    async def _brought_back(self, served: Served, deadline: float) -> Network:
-        """The network of a model that is not in memory, read again."""
+    async def _brought_back(self, served: Served, deadline: float) -> Resident:
+        """The networks of a model that is not in memory, read again."""
         loading = self._loading.get(served.key)
         if loading is None:
             loading = asyncio.ensure_future(self.offload(self._load_again, served))
@@ -249,10 +293,10 @@ class Engine:
         except ModelError as error:
             raise ModelUnavailableError(str(error)) from error
 
-    def _load_again(self, served: Served) -> Network:
+    def _load_again(self, served: Served) -> Resident:
         _, resident = self._load(served.folder)
         self.residents.admit(served.key, resident, make_room=True)
-        return resident.network
+        return resident
 
     async def _watch_zoo(self) -> None:
         loop = asyncio.get_running_loop()
@@ -268,7 +312,7 @@ class Engine:
     def _verify(self, folder: Path) -> Served:
         """Loads an entry, and keeps its network in memory if there is room. Raises `ModelError`."""
         checkpoint, resident = self._load(folder)
-        served = Served(folder, checkpoint.manifest, checkpoint.latent.z_dim)
+        served = Served(folder, checkpoint.manifest, checkpoint.hparams)
         self.residents.admit(served.key, resident, make_room=False)
         network = resident.network
         log.info("model %s@%d runs %s pictures at a time, %d are enough", *served.key, network.sizes, network.enough)
@@ -277,37 +321,19 @@ class Engine:
     def _load(self, folder: Path) -> tuple[Checkpoint, Resident]:
         """Reads an entry, puts it on the device and runs it once. Raises `ModelError`."""
         try:
-            loaded = self._warm(folder)
+            loaded = load(folder, self.device, self.residents.fits, f"{self._config.memory_budget_bytes} bytes")
         except Exception:
             self._metrics.model_loads.labels("refused").inc()
             raise
         self._metrics.model_loads.labels("ready").inc()
         return loaded
 
-    def _warm(self, folder: Path) -> tuple[Checkpoint, Resident]:
-        checkpoint = load_checkpoint(folder)
-        size = sum(t.numel() * t.element_size() for t in checkpoint.generator.state_dict().values())
-        if not self.residents.fits(size):
-            reason = f"its {size} bytes are more than the memory budget of {self._config.memory_budget_bytes} bytes"
-            raise CheckpointError(folder, reason, "Raise GANYMEDE_MEMORY_BUDGET_MB")
-        rows = example_rows(checkpoint)
-        network = self.device.prepare(checkpoint.generator, rows)
-        output = checkpoint.manifest.output
-        promised = (1, output.height, output.width, output.channels)
-        drawn = draw(network, tuple(r[:1] for r in rows)).shape
-        if drawn != promised:
-            reason = f"it draws {drawn} and its manifest promises {promised}"
-            raise CheckpointError(folder, reason, "Publish this version again")
-        return checkpoint, Resident(network, size)
 
-
-def example_rows(checkpoint: Checkpoint) -> Rows:
-    """Rows such as requests bring: the first seeds, all classes in turn."""
-    hparams = checkpoint.latent
-    z = latents(range(EXAMPLES), hparams.z_dim)
-    if not hparams.classes:
-        return (z,)
-    return z, one_hot([i % hparams.classes for i in range(EXAMPLES)], hparams.classes)
+def native_size(served: Served) -> tuple[int, int]:
+    """Height and width of the pictures that a model was given while it learned."""
+    hparams = served.hparams
+    scale = hparams.scale if isinstance(hparams, TranslatorHParams) else 1
+    return hparams.resolution // scale, hparams.resolution // scale
 
 
 @contextlib.contextmanager

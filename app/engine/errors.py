@@ -29,6 +29,10 @@ class WrongTaskError(EngineError):
         self.task = task
 
 
+class TooLargeError(EngineError):
+    """The picture, or its answer, has more pixels than this service makes."""
+
+
 class UnknownLabelError(EngineError):
     """The model has no class of that name or index."""
 

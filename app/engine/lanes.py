@@ -59,7 +59,7 @@ class Lanes:
             offset += count
         self._queue.deliver(batch)
         seconds = time.perf_counter() - began
-        self._queue.measured(len(pixels) * model.pixels, seconds)
+        self._queue.measured(sum((s.stop - s.start) * s.job.pixels for s in shares), seconds)
         self._metrics.drawn(*model.key, len(pixels), drawn_s, seconds - drawn_s)
 
     def _encoded(self, share: Share, pixels: Pixels, drawn_s: float) -> Made | None:

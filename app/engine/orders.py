@@ -69,6 +69,34 @@ class ArithmeticOrder:
     truncation: float
 
 
+Direction = Literal["AtoB", "BtoA"]
+Fit = Literal["resize", "pad", "tile"]
+
+
+@dataclass(frozen=True, eq=False)
+class TranslateOrder:
+    """An answer to a picture, uint8 RGB (H, W, 3), that has its size, or the model's scale times that.
+
+    `fit`: how it is brought to the size that the model learned on: resized, resized in proportion and padded, or not at all.
+    """
+
+    model: str | None
+    picture: Pixels
+    direction: Direction = "AtoB"
+    fit: Fit = "resize"
+    fidelity: float | None = None  # 1: the faithful weights, 0: the sharp ones; None: as published
+
+
+@dataclass(frozen=True, eq=False)
+class Answered:
+    """The answer to a picture, uint8 (H, W, C), and how long it took."""
+
+    model: Served
+    pixels: Pixels
+    queue_ms: float
+    inference_ms: float
+
+
 @dataclass(frozen=True)
 class Drawn:
     """One picture just drawn, uint8 (H, W, C), and where it came from."""
@@ -77,7 +105,7 @@ class Drawn:
     pixels: Pixels
     seed: int | None  # None: of no single seed
     label: int | None  # None: of no single class
-    truncation: float
+    truncation: float | None  # None: not drawn from a latent
 
 
 Each = Callable[[Drawn], Any]  # what a caller wants of every picture; called in the lane that drew it
@@ -106,7 +134,7 @@ class Drawing:
     pieces: Sequence[Any]
     seeds: Sequence[int | None]
     labels: Sequence[int | None]
-    truncation: float
+    truncation: float | None
     queue_ms: float
     inference_ms: float  # as encode_ms: summed over the lanes that worked on it
     encode_ms: float

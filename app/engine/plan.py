@@ -12,6 +12,7 @@ from app.engine.catalog import Served
 from app.engine.device import Rows
 from app.engine.errors import InvalidRequestError, UnknownLabelError
 from app.engine.orders import ArithmeticOrder, BetweenOrder, DrawOrder, InterpolateOrder, Keyframe, Label
+from app.engine.tiles import TilePlan
 from models.latents import latents, lerp, one_hot, slerp, truncate
 
 MAX_LISTED_LABELS = 50
@@ -35,41 +36,50 @@ class Plan:
 class Part:
     """Pictures `start` to `stop` of a plan."""
 
-    plan: Plan
+    plan: Plan | TilePlan
     start: int
     stop: int
 
 
 def rows_of(model: Served, parts: Sequence[Part]) -> Rows:
-    """The rows of a batch: z (n, z_dim), and y (n, classes) if the model has classes.
+    """The rows of a batch, whose plans are of one kind: tiles, or z (n, z_dim), and y (n, classes) if the model has classes."""
+    tiles = [p.plan.rows(p.start, p.stop) for p in parts if isinstance(p.plan, TilePlan)]
+    if tiles:
+        return (torch.cat(tiles),)
+    return _latent_rows(model, [(p.plan, slice(p.start, p.stop)) for p in parts if isinstance(p.plan, Plan)])
+
+
+def _latent_rows(model: Served, parts: Sequence[tuple[Plan, slice]]) -> Rows:
+    """z, and y.
 
     All latents that are wanted by seed are drawn in one call: a call costs as much as several rows.
     """
-    seeds = [seed for p in parts if p.plan.z is None for seed in p.plan.seeds[p.start : p.stop] if seed is not None]
+    seeds = [seed for plan, part in parts if plan.z is None for seed in plan.seeds[part] if seed is not None]
     drawn = latents(seeds, model.z_dim)
     z = drawn
-    if len(seeds) < sum(p.stop - p.start for p in parts) or any(p.plan.truncation != 1 for p in parts):
+    if any(plan.z is not None or plan.truncation != 1 for plan, _ in parts):
         pieces, at = [], 0
-        for p in parts:
-            if p.plan.z is not None:
-                pieces.append(p.plan.z[p.start : p.stop])
+        for plan, part in parts:
+            if plan.z is not None:
+                pieces.append(plan.z[part])
             else:
-                pieces.append(truncate(drawn[at : at + p.stop - p.start], p.plan.truncation))
-                at += p.stop - p.start
+                count = part.stop - part.start
+                pieces.append(truncate(drawn[at : at + count], plan.truncation))
+                at += count
         z = torch.cat(pieces)
     classes = len(model.manifest.labels)
     if not classes:
         return (z,)
-    if all(p.plan.y is None for p in parts):
-        return z, one_hot([label for p in parts for label in p.plan.labels[p.start : p.stop] if label is not None], classes)
-    return z, torch.cat([classes_of(p, classes) for p in parts])
+    if all(plan.y is None for plan, _ in parts):
+        return z, one_hot([label for plan, part in parts for label in plan.labels[part] if label is not None], classes)
+    return z, torch.cat([classes_of(plan, part, classes) for plan, part in parts])
 
 
-def classes_of(part: Part, classes: int) -> Tensor:
+def classes_of(plan: Plan, part: slice, classes: int) -> Tensor:
     """The class weights of a part."""
-    if part.plan.y is not None:
-        return part.plan.y[part.start : part.stop]
-    return one_hot([label for label in part.plan.labels[part.start : part.stop] if label is not None], classes)
+    if plan.y is not None:
+        return plan.y[part]
+    return one_hot([label for label in plan.labels[part] if label is not None], classes)
 
 
 def label_index(labels: tuple[str, ...], label: Label) -> int:

@@ -17,11 +17,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from app.engine.catalog import Key, Served
+from app.engine.catalog import Served
 from app.engine.device import Network
 from app.engine.errors import DeadlineExceededError, EngineError, EngineStoppedError, OverloadedError
 from app.engine.orders import Each
 from app.engine.plan import Part, Plan
+from app.engine.tiles import TilePlan
 from app.telemetry import Metrics
 
 log = logging.getLogger(__name__)
@@ -38,9 +39,10 @@ class Job:
 
     model: Served
     network: Network
-    plan: Plan
+    plan: Plan | TilePlan
     each: Each  # what is made of every picture, in the lane that drew it
     deadline: float  # seconds, of `time.monotonic`
+    pixels: int  # of what each row becomes
     done: asyncio.Future[None]
     submitted_at: float = field(default_factory=time.monotonic)
     started_at: float | None = None
@@ -78,7 +80,7 @@ class Made:
     encode_s: float
 
 
-Lines = OrderedDict[Key, deque[Job]]
+Lines = OrderedDict[Network, deque[Job]]  # only what one network takes can be drawn together
 
 
 class Queue:
@@ -93,7 +95,7 @@ class Queue:
         self._large: Lines = OrderedDict()
         self._turns = 0
         self._waiting_lanes = 0
-        self._drawing: dict[int, Key] = {}  # by lane (its thread's number): the model that it is drawing
+        self._drawing: dict[int, Network] = {}  # by lane (its thread's number): the network that it is running
         self._closed = False
         self._rate = 0.0  # pixels a second, as measured over the latest forwards
         # these belong to the event loop's thread
@@ -123,7 +125,7 @@ class Queue:
         """
         if self._stopping:
             raise EngineStoppedError("the service is shutting down")
-        pixels = job.model.pixels * job.size
+        pixels = job.pixels * job.size
         large = job.size > job.network.sizes[-1]
         ahead_s = self._pixels / self._rate if self._rate else 0.0
         too_late = large and ahead_s > max(1.0, HOPEFUL * (job.deadline - time.monotonic()))
@@ -133,7 +135,7 @@ class Queue:
         try:
             with self._changed:
                 lines = self._large if large else self._small
-                lines.setdefault(job.model.key, deque()).append(job)
+                lines.setdefault(job.network, deque()).append(job)
             self._wake_lanes_soon(job.size)
             timer = asyncio.get_running_loop().call_later(job.deadline - time.monotonic(), self._expire, job)
             try:
@@ -200,7 +202,7 @@ class Queue:
             self._drawing.pop(lane, None)  # what it took last is done
             while not self._closed:
                 if shares := self._next():
-                    self._drawing[lane] = shares[0].job.model.key
+                    self._drawing[lane] = shares[0].job.network
                     if self._waiting_lanes and self._startable():
                         self._changed.notify()
                     return shares
@@ -238,40 +240,40 @@ class Queue:
 
     def _startable(self) -> bool:
         """Whether there is work for a lane that has nothing to do."""
-        return any(self._worth_a_lane(key) for lines in (self._small, self._large) for key in lines)
+        return any(self._worth_a_lane(network) for lines in (self._small, self._large) for network in lines)
 
-    def _worth_a_lane(self, key: Key) -> bool:
-        """Whether to begin on a model: at once, unless another lane draws it and will soon take the little that waits.
+    def _worth_a_lane(self, network: Network) -> bool:
+        """Whether to begin on a network: at once, unless another lane draws it and will soon take the little that waits.
 
         A forward of few rows costs nearly as much as one of many: two lanes of small ones get less done than one of large ones.
         """
-        if key not in self._drawing.values():
+        if network not in self._drawing.values():
             return True
-        waiting = itertools.chain(self._small.get(key, ()), self._large.get(key, ()))
+        waiting = itertools.chain(self._small.get(network, ()), self._large.get(network, ()))
         rows = 0
         for job in waiting:
             rows += job.size - job.taken
-            if rows >= job.network.enough:
+            if rows >= network.enough:
                 return True
         return False
 
     def _from(self, lines: Lines, others: Lines) -> list[Share]:
         """A forward of the model whose turn it is in `lines`; room that is left goes to the same model's `others`."""
-        for key in list(lines):
-            line = lines[key]
-            if not self._worth_a_lane(key):
+        for network in list(lines):
+            line = lines[network]
+            if not self._worth_a_lane(network):
                 continue
-            del lines[key]
+            del lines[network]
             if lines is self._large:
                 self._choose(line)
             shares: list[Share] = []
             room = self._fill(shares, line, self._room(line))
             if line:
-                lines[key] = line  # to the end: the other models come first
-            if room and key in others:
-                self._fill(shares, others[key], room)
-                if not others[key]:
-                    del others[key]
+                lines[network] = line  # to the end: the other models come first
+            if room and network in others:
+                self._fill(shares, others[network], room)
+                if not others[network]:
+                    del others[network]
             if shares:
                 return shares
         return []

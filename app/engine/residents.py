@@ -6,8 +6,8 @@ A network that is put out lives on until the last job that holds it is done: nob
 import logging
 import threading
 from collections import OrderedDict
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
 
 from app.engine.catalog import Key
 from app.engine.device import Network
@@ -15,13 +15,17 @@ from app.telemetry import Metrics
 
 log = logging.getLogger(__name__)
 
+Blend = Callable[[float], Network]  # fidelity 0 … 1 → the network that lies there
+
 
 @dataclass(frozen=True)
 class Resident:
-    """A network, and the bytes of its weights."""
+    """An entry's networks, and the bytes of their weights."""
 
-    network: Network
+    network: Network  # its generator, for what it is asked most
     size: int
+    loose: Mapping[str, Network] = field(default_factory=dict)  # by name, for rows of any shape: "" is the generator
+    blend: Blend | None = None  # of models that have a faithful and a sharp generator
 
 
 class Residents:
@@ -33,14 +37,14 @@ class Residents:
         self._lock = threading.Lock()
         self._residents: OrderedDict[Key, Resident] = OrderedDict()
 
-    def get(self, key: Key) -> Network | None:
-        """The network, if it is in memory; it counts as used just now."""
+    def get(self, key: Key) -> Resident | None:
+        """The entry's networks, if they are in memory; they count as used just now."""
         with self._lock:
             resident = self._residents.get(key)
             if resident is None:
                 return None
             self._residents.move_to_end(key)
-            return resident.network
+            return resident
 
     def fits(self, size: int) -> bool:
         """Whether a network of this size may ever be in memory."""

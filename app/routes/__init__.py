@@ -2,6 +2,7 @@
 
 from fastapi import APIRouter
 
-from app.routes import catalog, generation, health, images, stream
+from app.routes import catalog, generation, health, images, pictures, stream
 
-ROUTERS: tuple[APIRouter, ...] = (generation.router, images.router, stream.router, catalog.router, health.router)
+PARTS = (generation, images, pictures, stream, catalog, health)
+ROUTERS: tuple[APIRouter, ...] = tuple(part.router for part in PARTS)

@@ -6,7 +6,7 @@ from fastapi.routing import APIRoute
 from pydantic import BaseModel
 
 from app.codecs import CODECS
-from app.deps import MAX_FORMAT
+from app.deps import FORM_TYPE, MAX_FORMAT
 from app.negotiation import JSON, JSON_TYPE
 
 REFERENCE = "#/components/schemas/{model}"
@@ -33,6 +33,15 @@ def takes_body(model: type[BaseModel], *parameters: dict[str, Any]) -> dict[str,
     """The OpenAPI entry of a JSON body. `app.openapi` adds the schema that it refers to."""
     content = {JSON_TYPE: {"schema": {"$ref": REFERENCE.format(model=model.__name__)}}}
     return {"requestBody": {"required": True, "content": content}, "parameters": list(parameters)}
+
+
+def takes_picture(model: type[BaseModel], *parameters: dict[str, Any]) -> dict[str, Any]:
+    """The OpenAPI entry of a body that brings a picture: a form with a file, or JSON."""
+    entry = takes_body(model, *parameters)
+    form = model.model_json_schema(ref_template=REFERENCE)
+    form["properties"]["image"] = {"type": "string", "format": "binary", "description": "the file"}
+    entry["requestBody"]["content"] = {FORM_TYPE: {"schema": form}, **entry["requestBody"]["content"]}
+    return entry
 
 
 def takes_address(model: type[BaseModel], path: str, *parameters: dict[str, Any]) -> dict[str, Any]:

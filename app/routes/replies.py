@@ -18,6 +18,10 @@ Responses = dict[int | str, dict[str, Any]]  # as FastAPI documents them
 
 BINARY = {"schema": {"type": "string", "format": "binary"}}
 NEGOTIATED = {"Vary": "Accept"}
+USUAL = (
+    "invalid-request", "unknown-model", "wrong-task", "not-acceptable", "unsupported-media-type", "body-too-large",
+    "overloaded", "model-unavailable", "deadline-exceeded",
+)  # fmt: skip
 
 
 async def reply(request: Request, drawing: Drawing, rendering: Rendering, headers: Mapping[str, str] = NEGOTIATED) -> Response:
@@ -49,7 +53,11 @@ def pictures(*, moving: bool) -> Responses:
     """The OpenAPI entry of a drawing in all its formats, and of what may go wrong."""
     binary = {c.media_type: BINARY for c in CODECS.values() if (c.moving if moving else c.still)}
     made: Responses = {200: {"model": ImagesBody, "description": "the pictures", "content": binary}}
-    return made | problems(
-        "invalid-request", "unknown-model", "wrong-task", "unknown-label", "not-acceptable", "unsupported-media-type",
-        "body-too-large", "overloaded", "model-unavailable", "deadline-exceeded",
-    )  # fmt: skip
+    return made | problems("unknown-label", *USUAL)
+
+
+def answers() -> Responses:
+    """The OpenAPI entry of a picture that answers a picture, in all its formats, and of what may go wrong."""
+    binary = {c.media_type: BINARY for c in CODECS.values() if c.still}
+    made: Responses = {200: {"model": ImagesBody, "description": "the answer", "content": binary}}
+    return made | problems("bad-image", "image-too-large", *USUAL)

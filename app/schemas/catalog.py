@@ -80,7 +80,7 @@ def model_fields(catalog: Catalog, entry: Served | Broken) -> dict[str, Any]:
         "error": None,
         "resolution": (manifest.output.height, manifest.output.width),
         "channels": manifest.output.channels,
-        "latent_dim": entry.z_dim,
+        "latent_dim": entry.z_dim or None,
         "labels": list(manifest.labels),
         "metrics": {name: metric.value for name, metric in manifest.metrics.items()},
         "licence": manifest.licence,

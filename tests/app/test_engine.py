@@ -16,9 +16,10 @@ from torch import Tensor, nn
 from zoo_factory import REAL_SIZE, make_entry, make_zoo
 
 from app.engine.device import CpuDevice, CpuNetwork, DeviceError, Network, Pixels, Rows, open_device
-from app.engine.engine import Engine, example_rows
+from app.engine.engine import Engine
 from app.engine.errors import DeadlineExceededError, EngineStoppedError, ExecutionFailedError, OverloadedError
 from app.engine.lanes import draw
+from app.engine.loading import example_rows
 from app.engine.orders import Drawn
 from app.engine.residents import Resident
 from models.checkpoint import load_checkpoint

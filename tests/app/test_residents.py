@@ -22,7 +22,7 @@ def engine_for(zoo: Path, models: float) -> Engine:
     """An engine with room for so many of the models in `zoo`, which are equally large."""
     weights = load_checkpoint(zoo / "a" / "1").generator.state_dict().values()
     size = sum(t.numel() * t.element_size() for t in weights)
-    return Engine(EngineConfig(zoo, "a", 2**24, 2**25, int(size * models), 60.0), CpuDevice("float32", 2), Metrics())
+    return Engine(EngineConfig(zoo, "a", 2**24, 2**15, 2**25, int(size * models), 60.0), CpuDevice("float32", 2), Metrics())
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ def test_a_shipped_model_draws(name: str) -> None:
         pytest.skip(f"models/zoo/{name} has not been published yet")
 
     async def check() -> None:
-        engine = Engine(EngineConfig(ZOO, name, 2**24, 2**25, None, 60.0), CpuDevice("float32", 1), Metrics())
+        engine = Engine(EngineConfig(ZOO, name, 2**24, 2**15, 2**25, None, 60.0), CpuDevice("float32", 1), Metrics())
         async with engine.running():
             while not engine.catalog.scanned:
                 await asyncio.sleep(0.01)
