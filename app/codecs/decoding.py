@@ -61,7 +61,7 @@ def decode(decoder: Decoder, found: Sieved) -> tuple[Image.Image, Pixels | None,
         alpha = np.where(same.all(axis=2), 0, OPAQUE).astype(np.uint8)
     elif image.mode in ALPHA_MODES or "transparency" in image.info:
         image = image.convert("LA" if grey else "RGBA")
-        alpha = np.asarray(image.getchannel("A"))
+        alpha = np.array(image.getchannel("A"))
     if image.mode != "CMYK":
         image = image.convert("L" if grey else "RGB")
     return image, alpha, grey

@@ -12,6 +12,8 @@ import struct
 import numpy as np
 from PIL import Image, ImageCms
 
+from app.codecs.sieves import MAX_PROFILE_BYTES
+
 SPACES = {"L": b"GRAY", "RGB": b"RGB ", "CMYK": b"CMYK"}
 CLASSES = frozenset({b"scnr", b"mntr", b"prtr", b"spac"})  # of devices and spaces; not of links, effects or named colours
 HEADER_BYTES = 128
@@ -24,7 +26,7 @@ STEP = 17
 def to_srgb(image: Image.Image, profile: bytes) -> Image.Image:
     """L, RGB or CMYK → L or RGB, by relative colorimetry. As it is, or converted without a profile, where that is of no use."""
     plain = image.convert("RGB") if image.mode == "CMYK" else image
-    usable = _usable(profile, SPACES[image.mode])
+    usable = _usable(profile, SPACES[image.mode]) if profile else b""
     if not usable:
         return plain
     try:
@@ -54,6 +56,8 @@ def _moves_nothing(transform: ImageCms.ImageCmsTransform, mode: str) -> bool:
 
 def _usable(profile: bytes, space: bytes) -> bytes:
     """The profile without elements of unbounded number; nothing if it is not for that space, or asks for what it lacks."""
+    if len(profile) > MAX_PROFILE_BYTES:
+        return b""
     try:
         (count,) = struct.unpack_from(">I", profile, HEADER_BYTES)
         fits = profile[12:16] in CLASSES and profile[16:20] == space and profile[36:40] == b"acsp" and count <= MAX_TAGS

@@ -5,7 +5,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 from PIL.BmpImagePlugin import BmpImageFile
 from PIL.GifImagePlugin import GifImageFile
@@ -14,12 +13,10 @@ from PIL.PngImagePlugin import PngImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
-from app.codecs.decoding import OPAQUE, RAISED, Decoder, decode
+from app.codecs.decoding import OPAQUE, RAISED, Decoder, Pixels, decode
 from app.codecs.profile import to_srgb
 from app.codecs.sieves import Check, DamagedError, Sieved, bmp, gif, jpeg, png, tiff, webp
 from app.codecs.sieves.tiff import orientation
-
-Pixels = NDArray[np.uint8]
 
 Sieve = Callable[[bytes, Check], Sieved]
 
@@ -113,7 +110,7 @@ def in_family_of(upload: Upload, pixels: Pixels, alpha: Pixels | None) -> Pixels
     """
     if alpha is not None and alpha.shape != pixels.shape[:2]:
         raise ValueError(f"alpha of {alpha.shape} does not fit pixels of {pixels.shape}")
-    colours = np.asarray(Image.fromarray(pixels).convert("L"))[..., None] if upload.grey else pixels
+    colours = np.array(Image.fromarray(pixels).convert("L"))[..., None] if upload.grey else pixels
     if not upload.had_alpha:
         return colours
     if alpha is None:
@@ -144,7 +141,7 @@ def _decoded(kind: str, found: Sieved) -> Upload:
     """Decodes what the sieve left. Raises BadPictureError."""
     try:
         image, alpha, grey = decode(READERS[kind][1], found)
-        colours = np.asarray(to_srgb(image, found.profile))
+        colours = np.array(to_srgb(image, found.profile))  # a copy, as torch wants arrays that can be written to
     except RAISED as error:
         # not in its words, which are of its innards
         raise BadPictureError(f"the {kind} file is damaged: its pixels can't be decoded. Save it again") from error

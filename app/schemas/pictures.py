@@ -10,7 +10,6 @@ from app.engine.orders import Direction, Fit, TranslateOrder
 from app.engine.tiles import Picture
 from app.schemas.common import RequestBody
 
-
 # the smallest picture there is: an example that works when it is pasted
 DOT = "data:image/gif;base64,R0lGODlhAQABAIAAAMLCwgAAACwAAAAAAQABAAACAkQBADs="
 

@@ -25,7 +25,9 @@ class ConditionalHParams(LatentHParams):
     resolution: int = Field(28, ge=8, le=512)  # height and width, px
     channels: int = Field(1, ge=1, le=4)
     classes: int = Field(ge=1, le=10_000)
-    z_scale: float = Field(1.0, gt=0, le=4)  # latents are stretched by it: above 1 for more variety, as in GaFi (arXiv 2305.10118)
+    z_scale: float = Field(
+        1.0, gt=0, le=4
+    )  # latents are stretched by it: the expansion trick, https://arxiv.org/abs/2305.10118
     embed_dim: int = Field(32, ge=1, le=1024)  # of a class, in the generator
     widths: tuple[int, ...] = Field((128, 64, 32), min_length=2, max_length=8)  # feature maps, smallest picture first
     d_widths: tuple[int, ...] | None = None  # the discriminator's own, as long as `widths`; None: the same

@@ -113,7 +113,7 @@ def test_nothing_to_learn_is_refused(photos: Path, tmp_path: Path, capsys: pytes
 @pytest.mark.parametrize(("height", "width"), [(1, 1), (1, 40), (37, 23)])
 def test_the_answer_scaled_down_is_the_picture_given(height: int, width: int) -> None:
     torch.manual_seed(0)
-    network = Generator(SrganHParams(width=8, blocks=1, projections=2))
+    network = Generator(SrganHParams(width=8, blocks=1))
     with torch.no_grad():
         network.tail.weight.mul_(20)  # invents as much as it likes
         lr = torch.rand(2, 3, height, width) * 2 - 1  # white noise is the worst case

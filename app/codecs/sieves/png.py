@@ -13,6 +13,7 @@ MAX_CHUNKS = 2**15  # a quarter of a gigabyte in the 8 KiB each that libpng writ
 CRITICAL = frozenset({b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"})  # what pixels can't do without
 KEPT = frozenset({b"IHDR", b"PLTE", b"tRNS", b"iCCP", b"eXIf"})
 GREY, RGB, PALETTE = 0, 2, 3
+DEPTHS = frozenset({1, 2, 4, 8, 16})
 SAMPLES = {GREY: 1, RGB: 3, PALETTE: 1, 4: 2, 6: 4}  # by colour type
 WHOLE = ((0, 0, 1, 1),)  # first column and row, and the steps to the next
 INTERLACED = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
@@ -58,7 +59,7 @@ def _size(kind: bytes, header: bytes, check: Check) -> tuple[int, int]:
 def _still(size: tuple[int, int], found: dict[bytes, bytes], pixels: bytes) -> Sieved:
     header, palette, transparency = found[b"IHDR"], found.get(b"PLTE"), found.get(b"tRNS")
     depth, colours, interlaced = header[8], header[9], header[12]
-    if colours not in SAMPLES or (colours == PALETTE and not palette):
+    if depth not in DEPTHS or colours not in SAMPLES or (colours == PALETTE and not palette):
         raise DamagedError("has no palette, or colours of no known kind")
     _check_inflated(pixels, _inflated_bytes(size, depth * SAMPLES[colours], INTERLACED if interlaced else WHOLE))
     kept = [(b"IHDR", header), (b"IDAT", pixels), (b"IEND", b"")]

@@ -5,6 +5,7 @@ Pillow makes objects of them all; strips can overlap, so that few bytes are unpa
 """
 
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -182,17 +183,22 @@ def _check_strips(found: Directory, width: int, height: int) -> None:
             raise DamagedError("has subsampled colours, which are read in compressed files only")
         row_bytes = -(-columns * bits[0] * (1 if planes > 1 else samples) // 8)
         last_rows = rows if tiled else (height - 1) % rows + 1  # tiles are whole, the last strip need not be
-        lengths = [row_bytes * (rows if (i + 1) % down else last_rows) for i in range(len(offsets))]
+        lengths: Sequence[int] = [row_bytes * (rows if (i + 1) % down else last_rows) for i in range(len(offsets))]
     else:
-        lengths = list(found.numbers(TILE_COUNTS if tiled else STRIP_COUNTS, MAX_STRIPS))
+        lengths = found.numbers(TILE_COUNTS if tiled else STRIP_COUNTS, MAX_STRIPS)
         if len(lengths) != len(offsets):
             raise DamagedError("is damaged: its strips have no lengths")
-    if sum(lengths) > len(found.data):
+    _check_places(offsets, lengths, len(found.data))
+
+
+def _check_places(offsets: Sequence[int], lengths: Sequence[int], size: int) -> None:
+    """Whether all strips are in a file of that size, and none on another. Raises DamagedError."""
+    if sum(lengths) > size:
         raise DamagedError("is cut off, or its strips overlap")
     end = 0
     for at, length in sorted(zip(offsets, lengths, strict=True)):
         if at < end:
             raise DamagedError("is damaged: its strips overlap")
         end = at + length
-    if end > len(found.data):
-        raise DamagedError(f"is cut off: {end - len(found.data)} bytes of its pixels are missing")
+    if end > size:
+        raise DamagedError(f"is cut off: {end - size} bytes of its pixels are missing")

@@ -2,7 +2,7 @@
 
 import struct
 
-from app.codecs.sieves import MAX_PARTS, MAX_PROFILE_BYTES, Check, DamagedError, Sieved
+from app.codecs.sieves import MAX_PARTS, Check, DamagedError, Sieved
 
 HAS_ALPHA, IS_ANIMATED = 0x10, 0x02
 LOSSY_START, LOSSLESS_START = b"\x9d\x01\x2a", b"\x2f"
@@ -54,5 +54,4 @@ def _still(size: tuple[int, int], found: dict[bytes, bytes]) -> Sieved:
     chunks = [(kind, found[kind]) for kind in kinds if kind in found]
     body = b"".join(struct.pack("<4sI", kind, len(d)) + d + bytes(len(d) % 2) for kind, d in chunks)
     data = b"RIFF" + struct.pack("<I", 4 + len(body)) + b"WEBP" + body
-    profile = found.get(b"ICCP", b"")
-    return Sieved(size, data, found.get(b"EXIF", b""), profile if len(profile) <= MAX_PROFILE_BYTES else b"")
+    return Sieved(size, data, found.get(b"EXIF", b""), found.get(b"ICCP", b""))
