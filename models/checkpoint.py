@@ -44,6 +44,11 @@ class Checkpoint:
     extras: Mapping[str, nn.Module] = field(default_factory=dict)
 
     @property
+    def from_latents(self) -> bool:
+        """Whether its generator draws from latents; else it answers pictures."""
+        return isinstance(self.hparams, LatentHParams)
+
+    @property
     def latent(self) -> LatentHParams:
         """The hyper-parameters of a generator that draws from latents. Raises TypeError for one that does not."""
         if not isinstance(self.hparams, LatentHParams):

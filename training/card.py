@@ -24,6 +24,9 @@ def write_card(manifest: Manifest, config: TrainConfig, skipped: Sequence[str]) 
             f"\n- Started from the networks of the run `{began['name']}`, which had seen {began['images_seen']:,} pictures in "
             f"{began['seconds'] / 3600:.2f} hours; its config is in the manifest."
         )
+    taken, shown = "a picture", "pictures that it never saw"
+    if "z_dim" in manifest.hparams:
+        taken, shown = f"z of {manifest.hparams['z_dim']} numbers", "pictures of seeds 0, 1, 2, …"
     return f"""# {manifest.name}, version {manifest.version}
 
 {config.description or "No description was given."}{labels}
@@ -39,7 +42,7 @@ SHA-256 of the decoded training split: `{data.sha256}`.
 ## Recipe
 
 - Family `{manifest.family}` ({family_named(manifest.family).paper}): {manifest.weights.parameters:,} parameters,
-  z of {manifest.hparams["z_dim"]} numbers → {output.width}x{output.height} px, {output.channels} channel(s).
+  {taken} → {output.width}x{output.height} px, {output.channels} channel(s).
 - {training.images_seen:,} real pictures seen in {hours:.2f} hours on {training.hardware}; torch {training.torch},
   code {training.commit or "outside a checkout"}.{origin}{amended}
 - The published weights are the moving average of the generator's.
@@ -50,7 +53,7 @@ SHA-256 of the decoded training split: `{data.sha256}`.
 
 ## Metrics
 
-Measured by `python -m training evaluate {manifest.name}@{manifest.version}` on pictures of seeds 0, 1, 2, …, 8-bit, as the
+Measured by `python -m training evaluate {manifest.name}@{manifest.version}` on {shown}, 8-bit, as the
 service sends them. "Real pictures" is the same measurement with real pictures in the place of generated ones.
 
 {metrics_table(manifest.metrics)}

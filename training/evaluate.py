@@ -14,6 +14,7 @@ from torch import Tensor
 
 from models.checkpoint import Checkpoint
 from models.manifest import Metric
+from training import evaluate_answers
 from training.data import DataConfig, DataError, LabelledImages, load_labelled
 from training.metrics import cas
 from training.metrics.cache import DEFAULT_CACHE, Trained, trained_classifier
@@ -113,10 +114,15 @@ def evaluate(
     """All metrics that fit the model's task, by their stable names.
 
     Always `fd`, `kd`, `density`, `coverage`, `memorised`; of label-conditional models also `label_match`, `cas`, `cas_real`
-    and `cas_gap`; of unconditional models of labelled data `classes_present`. `quick` takes seconds and is for tests. Raises
+    and `cas_gap`; of unconditional models of labelled data `classes_present`. Of models that answer pictures, see
+    `training.evaluate_answers`. `quick` takes seconds and is for tests. Raises
     DataError where data and model don't belong together, NoTestSplitError where nothing was held out.
     """
-    return measure(checkpoint, data, QUICK if quick else FULL, progress=progress, cache=cache).metrics
+    scale = QUICK if quick else FULL
+    if not checkpoint.from_latents:
+        answers = evaluate_answers.Scale(scale.features, scale.judge, scale.note)
+        return evaluate_answers.evaluate_answers(checkpoint, data, answers, cache, progress)
+    return measure(checkpoint, data, scale, progress=progress, cache=cache).metrics
 
 
 def measure(

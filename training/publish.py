@@ -9,18 +9,21 @@ from typing import Any
 
 import torch
 
-from models.checkpoint import Checkpoint, pack_weights, save_checkpoint
+from models.checkpoint import WEIGHTS_FILE, Checkpoint, pack_weights, save_checkpoint
 from models.families import family_named
+from models.family import HParams
 from models.manifest import Data, Manifest, Output, Training, Weights
 from training.card import write_card
 from training.config import ConfigError, to_json
 from training.data import LabelledImages, TrainingData, load
+from training.device import Hardware
 from training.evaluate import evaluate
 from training.loop import hparams_for
 from training.metrics.progress import Progress
-from training.pictures import draw_sheet
-from training.run_dir import RunDir, weights_of
+from training.recipes import RECIPES
+from training.run_dir import RunDir
 
+GENERATOR = "generator"  # the part of an entry that every family has
 NOT_PART_OF_THE_RECIPE = {
     "runs",
     "start",
@@ -35,28 +38,47 @@ def publish(run: RunDir, zoo: Path, cache: Path, progress: Progress, *, quick: b
     A service that watches the zoo serves it a moment later. Raises `ConfigError` for a run without a state, `DataError`.
     """
     config = run.config()
-    weights = weights_of(run, "ema")
     data = load(config.data, "train")
-    packed, description = pack_weights(weights)
-    checkpoint = _checkpoint(run, data, weights, description, zoo)
+    hparams = hparams_for(config, data)
+    recipe = RECIPES[config.family](config, family_named(config.family), hparams, Hardware(config.device))
+    if not run.about():
+        raise ConfigError(f"{run.path} has no saved state yet")
+    run.restore(recipe)
+    states = {part: recipe.networks[name].state_dict() for part, name in recipe.publishes.items() if name in recipe.networks}
+    if not all(torch.isfinite(tensor).all() for state in states.values() for tensor in state.values()):
+        raise ConfigError(f"{run.path}: the averaged generator holds NaN or infinity; there is nothing to publish")
+    packed = {part: pack_weights(state, file_of(part)) for part, state in states.items()}
+    checkpoint = _checkpoint(run, data, hparams, states, {part: described for part, (_, described) in packed.items()}, zoo)
     metrics = evaluate(checkpoint, config.data, quick=quick, progress=progress, cache=cache)
     manifest = checkpoint.manifest.model_copy(update={"metrics": metrics, "created": datetime.now(UTC)})
-    sheet = draw_sheet(checkpoint.generator, checkpoint.latent, config.snapshots.sheet_columns, config.snapshots.sheet_rows)
-    return save_checkpoint(zoo, manifest, packed, sheet, write_card(manifest, config, data.skipped))
+    shown = data if checkpoint.from_latents else load(config.data, "test")
+    sheet, card = recipe.preview(shown, config.snapshots), write_card(manifest, config, data.skipped)
+    weights = {part: raw for part, (raw, _) in packed.items()}
+    return save_checkpoint(zoo, manifest, weights.pop(GENERATOR), sheet, card, weights)
+
+
+def file_of(part: str) -> str:
+    """The file that a part of an entry is in."""
+    return WEIGHTS_FILE if part == GENERATOR else f"{part}.safetensors"
 
 
 def _checkpoint(
-    run: RunDir, data: TrainingData, weights: Mapping[str, torch.Tensor], description: Weights, zoo: Path
+    run: RunDir,
+    data: TrainingData,
+    hparams: HParams,
+    states: Mapping[str, Mapping[str, torch.Tensor]],
+    described: dict[str, Weights],
+    zoo: Path,
 ) -> Checkpoint:
-    """The run's averaged generator with a manifest that only lacks its metrics."""
+    """The run's averaged networks with a manifest that only lacks its metrics."""
     config = run.config()
     about = run.about()
     family = family_named(config.family)
-    hparams = hparams_for(config, data)
-    generator = family.generator(hparams)
-    generator.load_state_dict(dict(weights))
-    if not all(torch.isfinite(tensor).all() for tensor in weights.values()):
-        raise ConfigError(f"{run.path}: the averaged generator holds NaN or infinity; there is nothing to publish")
+    networks = {}
+    for part, state in states.items():
+        network = (family.generator if part == GENERATOR else family.extras[part])(hparams)
+        network.load_state_dict(dict(state))
+        networks[part] = network.eval().requires_grad_(False)
     manifest = Manifest(
         name=config.name,
         version=next_version(zoo, config.name),
@@ -65,7 +87,8 @@ def _checkpoint(
         hparams=hparams.model_dump(mode="json"),
         output=Output(channels=hparams.channels, height=hparams.resolution, width=hparams.resolution),
         labels=data.label_names if isinstance(data, LabelledImages) and family.conditional else (),
-        weights=description,
+        weights=described.pop(GENERATOR),
+        extras=described,
         created=datetime.now(UTC),
         licence=config.licence,
         data=Data(
@@ -87,7 +110,7 @@ def _checkpoint(
             commit=commit(),
         ),
     )
-    return Checkpoint(manifest, hparams, generator.eval().requires_grad_(False))
+    return Checkpoint(manifest, hparams, networks.pop(GENERATOR), networks)
 
 
 def without_paths(start: dict[str, Any] | None) -> dict[str, Any] | None:

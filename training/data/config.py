@@ -28,6 +28,7 @@ class DataConfig(BaseModel):
     direction: Direction = "AtoB"  # pairs: which picture is given, and which is wanted
     jitter: int = Field(0, ge=0)  # pairs, unpaired: px by which pictures are kept larger than the crops that training is shown
     skip: tuple[str, ...] = ()  # pairs: rows of metadata.csv to leave out, as `column=value`, or `column=*` for any value
+    benchmarks: tuple[str, ...] = ()  # photos: folders of other data, with HR/ and LR_bicubic_x4/, to measure on as well
     source: str
     licence: str
 
