@@ -14,8 +14,9 @@ from models.families import family_named
 from models.family import HParams
 from models.manifest import Data, Manifest, Output, Training, Weights
 from training.card import write_card
-from training.config import ConfigError, to_json
+from training.config import ConfigError, TrainConfig, to_json
 from training.data import LabelledImages, TrainingData, load
+from training.data.locate import portable
 from training.device import Hardware
 from training.evaluate import evaluate
 from training.loop import hparams_for
@@ -99,7 +100,7 @@ def _checkpoint(
             sha256=data.sha256(),
         ),
         training=Training(
-            config={k: v for k, v in to_json(config).items() if k not in NOT_PART_OF_THE_RECIPE},
+            config=as_recipe(config),
             amendments=tuple(run.amendments()),
             start=without_paths(run.start()),
             images_seen=int(about["images_seen"]),
@@ -111,6 +112,13 @@ def _checkpoint(
         ),
     )
     return Checkpoint(manifest, hparams, networks.pop(GENERATOR), networks)
+
+
+def as_recipe(config: TrainConfig) -> dict[str, Any]:
+    """A run's config as it helps whoever wants to make the model again, somewhere else."""
+    recipe = {k: v for k, v in to_json(config).items() if k not in NOT_PART_OF_THE_RECIPE}
+    paths = {k: portable(v) for k, v in recipe["data"].items() if k in ("path", "test_path") and v is not None}
+    return recipe | {"data": recipe["data"] | paths}
 
 
 def without_paths(start: dict[str, Any] | None) -> dict[str, Any] | None:

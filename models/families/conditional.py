@@ -25,9 +25,6 @@ class ConditionalHParams(LatentHParams):
     resolution: int = Field(28, ge=8, le=512)  # height and width, px
     channels: int = Field(1, ge=1, le=4)
     classes: int = Field(ge=1, le=10_000)
-    z_scale: float = Field(
-        1.0, gt=0, le=4
-    )  # latents are stretched by it: the expansion trick, https://arxiv.org/abs/2305.10118
     embed_dim: int = Field(32, ge=1, le=1024)  # of a class, in the generator
     widths: tuple[int, ...] = Field((128, 64, 32), min_length=2, max_length=8)  # feature maps, smallest picture first
     d_widths: tuple[int, ...] | None = None  # the discriminator's own, as long as `widths`; None: the same
@@ -91,7 +88,6 @@ class Generator(nn.Module):
     def __init__(self, hp: ConditionalHParams) -> None:
         super().__init__()
         self.shape = (hp.widths[0], hp.base, hp.base)
-        self.z_scale = hp.z_scale
         condition_dim = hp.z_dim + hp.embed_dim
         self.embed = nn.Linear(hp.classes, hp.embed_dim, bias=False)
         nn.init.normal_(self.embed.weight)  # as nn.Embedding: one-hot rows keep unit variance
@@ -106,7 +102,7 @@ class Generator(nn.Module):
         self.to_image = nn.Conv2d(hp.widths[-1], hp.channels, kernel_size=3, padding=1)
 
     def forward(self, z: Tensor, y: Tensor) -> Tensor:
-        condition = torch.cat([z * self.z_scale, self.embed(y)], dim=1)
+        condition = torch.cat([z, self.embed(y)], dim=1)
         x = self.stem(condition).reshape(-1, *self.shape)
         for block in self.blocks:
             x = block(x, condition)

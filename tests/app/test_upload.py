@@ -4,6 +4,7 @@ import contextlib
 import functools
 import os
 import random
+import struct
 import subprocess
 import sys
 import time
@@ -11,7 +12,7 @@ import tracemalloc
 import zlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -45,6 +46,8 @@ from picture_files import (
 )
 from PIL import Image, ImageFile, ImageOps, PngImagePlugin
 
+from app.codecs.decoding import decode
+from app.codecs.sieves import DamagedError, png
 from app.codecs.upload import (
     BadPictureError,
     PictureError,
@@ -306,6 +309,13 @@ def _(rng: np.random.Generator, h: int, w: int) -> Made:
     return Made(data, rounded(inverted) if bits == 16 else inverted, grey=True)
 
 
+@kind("TIFF, white is zero, planes")
+def _(rng: np.random.Generator, h: int, w: int) -> Made:
+    """Of one channel it means nothing that channels are apart."""
+    samples = noise(rng, h, w, 1)
+    return Made(tiff_file(tiff_tags(w, h, [8], 0, t284=2), [samples.tobytes()]), 255 - samples, grey=True)
+
+
 @kind("TIFF premultiplied")
 def _(rng: np.random.Generator, h: int, w: int) -> Made:
     channels = int(rng.choice([2, 4]))
@@ -382,8 +392,13 @@ def _(rng: np.random.Generator, h: int, w: int) -> Made:
 
 @kind("JPEG of RGB as it is")
 def _(rng: np.random.Generator, h: int, w: int) -> Made:
+    """Which only a segment of Adobe's says, once the components are not called R, G and B."""
     colours = smooth(rng, h, w, 3)
-    return Made(saved(image(colours, "RGB"), "JPEG", quality=95, keep_rgb=True), colours, off=2)
+    data = saved(image(colours, "RGB"), "JPEG", quality=95, keep_rgb=True)
+    for names, numbers in ((b"R\x11\0G\x11\0B\x11\0", b"\1\x11\0\2\x11\0\3\x11\0"), (b"R\0G\0B\0", b"\1\0\2\0\3\0")):
+        assert data.count(names) == 1
+        data = data.replace(names, numbers)
+    return Made(data, colours, off=2)
 
 
 @kind("JPEG CMYK")
@@ -623,7 +638,7 @@ USELESS = {
     "a link": profile(profile_tags(srgb_profile()), of=b"link"),
     "a table without its numbers": table_profile(80, b"", b"RGB ", 4),
     "a table for other channels": table_profile(2, bytes(3 * 16), b"RGB ", 4),
-    "a large one": srgb_profile() + bytes(5 * 2**20),
+    "a large one": swapped_profile() + bytes(5 * 2**20),
 }
 
 
@@ -761,9 +776,12 @@ def test_a_png_whose_pixels_end_early_but_properly_is_refused(missing: int, inte
 
 
 @pytest.mark.parametrize("level", [0, 1, 9])
-def test_a_png_of_any_compression_is_complete(level: int) -> None:
+@pytest.mark.parametrize("step", [1, 1000, 2**14, png.STEP])
+def test_a_png_of_any_compression_is_complete(level: int, step: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Pixels that inflate a lot, or not at all, so that steps of inflating end everywhere."""
-    for samples in (np.zeros((700, 1000, 3), np.uint8), noise(np.random.default_rng(0), 300, 1000, 3)):
+    monkeypatch.setattr(png, "STEP", step)
+    side = 12 if step == 1 else 400
+    for samples in (np.zeros((side, side, 3), np.uint8), noise(np.random.default_rng(0), side, side, 3) // 16):
         data = png_file(samples, pixels=zlib.compress(png_rows(samples, 8), level))
         assert (read(data, 10**6).pixels == samples).all()
 
@@ -805,6 +823,32 @@ def scanned_jpeg(scans: int) -> bytes:
     return data[:-2] + data[last:-2] * scans + data[-2:]
 
 
+def run_lengths(width: int, height: int, runs: bytes) -> bytes:
+    """A BMP that is as it should be."""
+    data = bmp_file(width, height, 8, bytes(range(256)) * 4 + runs, 1)
+    return data[:10] + (54 + 1024).to_bytes(4, "little") + data[14:]
+
+
+def unfinished_gif() -> bytes:
+    """Its first frame ends before its pixels do, and what follows would do for the rest."""
+    data = gif_file(1, (10, 10))
+    start = data.rindex(b"\x2c\0\0\0\0\x0a\0\x0a\0\0")
+    clear_and_end = (256 | 257 << 9).to_bytes(3, "little")
+    return data[:start] + data[start : start + 10] + b"\x08\x03" + clear_and_end + b"\0" + b"\xff" + bytes(255) + b"\0;"
+
+
+def overlapping_tags() -> bytes:
+    """Two tags of 700 numbers each, in the same bytes, of a file of less."""
+    data = tiff_file(tiff_tags(1, 1, [8], 1) | {320: (SHORT, [0] * 700), 338: (SHORT, [0] * 5)}, [b"\x80"])
+    at = data.index(struct.pack("<HHL", 338, SHORT, 5))
+    table = data[data.index(struct.pack("<HHL", 320, SHORT, 700)) + 8 :][:4]
+    return data[:at] + struct.pack("<HHL", 338, SHORT, 700) + table + data[at + 12 :]
+
+
+def flipped(data: bytes, at: int) -> bytes:
+    return data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :]
+
+
 jpg = saved(Image.fromarray(colours()), "JPEG")
 
 REFUSED: dict[str, tuple[type[PictureError], Callable[[], bytes]]] = {
@@ -835,6 +879,18 @@ REFUSED: dict[str, tuple[type[PictureError], Callable[[], bytes]]] = {
     ),
     "PNG chunk beyond the end": (BadPictureError, lambda: PNG_START + b"\x7f\xff\xff\xffIHDR" + bytes(30)),
     "PNG without a palette": (BadPictureError, lambda: png_file(np.zeros((1, 1, 1), np.uint8), colour_type=3)),
+    "PNG of pixels that are not those that were sent": (
+        BadPictureError,
+        lambda: flipped(png_file(colours(), pixels=zlib.compress(png_rows(colours(), 8), 0)), 200),
+    ),
+    "PNG of another palette": (
+        BadPictureError,
+        lambda: flipped(saved(palette(np.random.default_rng(0), 9, 9, 256)[0], "PNG"), 100),
+    ),
+    "PNG of another transparency": (
+        BadPictureError,
+        lambda: png_file(colours(), before=flipped(png_chunk(b"tRNS", bytes(6)), 9)),
+    ),
     "PNG of no depth": (
         BadPictureError,
         lambda: png_file(np.zeros((1, 1, 1), np.uint8), 0, before=png_chunk(b"tRNS", b"\0\0")),
@@ -848,6 +904,7 @@ REFUSED: dict[str, tuple[type[PictureError], Callable[[], bytes]]] = {
         lambda: b"GIF89a\x01\0\x01\0\0\0\0<html><script>alert(1)</script>",
     ),
     "GIF without end of comments": (BadPictureError, lambda: gif_file(1)[:19] + b"!\xfe" + b"\x01a" * 2**20),
+    "GIF that is not finished": (BadPictureError, unfinished_gif),
     "WebP bomb": (PictureTooLargeError, lambda: webp_file(webp_chunk(b"VP8X", b"\x02\0\0\0" + b"\xff" * 6))),
     "WebP bomb, lossy": (PictureTooLargeError, lambda: patched_webp(26, b"\xff\x3f\xff\x3f")),
     "WebP bomb, lossless": (PictureTooLargeError, lambda: patched_webp(21, b"\xff\xff\xff\x0f", lossless=True)),
@@ -868,7 +925,10 @@ REFUSED: dict[str, tuple[type[PictureError], Callable[[], bytes]]] = {
     "BMP of negative width": (BadPictureError, lambda: bmp_file(-4, 4, pixels=bytes(48))),
     "BMP without pixels": (BadPictureError, lambda: bmp_file(200, 200)),
     "BMP of odd depth": (BadPictureError, lambda: bmp_file(2, 2, 13, bytes(16))),
-    "BMP of run lengths": (BadPictureError, lambda: bmp_file(2, 2, 8, bytes(2000), 1)),
+    "BMP of run lengths": (
+        BadPictureError,
+        lambda: run_lengths(2, 2, b"\x02\x05\x00\x00\x02\x06\x00\x01"),
+    ),
     "BMP of another header": (BadPictureError, lambda: bmp_file(2, 2, header=41, pixels=bytes(99))),
     "TIFF bomb": (PictureTooLargeError, lambda: short_tiff(t256=(LONG, [2**32 - 1]), t257=(LONG, [2**32 - 1]))),
     "TIFF without a side": (BadPictureError, lambda: short_tiff(t256=(LONG, [0]))),
@@ -887,6 +947,7 @@ REFUSED: dict[str, tuple[type[PictureError], Callable[[], bytes]]] = {
         BadPictureError,
         lambda: tiff_file(tiff_tags(9, 9, [8], 1, t278=1) | {273: (LONG, [8 + 8 * i for i in range(9)])}, [bytes(99)]),
     ),
+    "TIFF tags that overlap": (BadPictureError, overlapping_tags),
     "TIFF of a million strips": (
         BadPictureError,
         lambda: tiff_file(tiff_tags(1, 2**16, [8], 1, t278=1) | {273: (LONG, b"\x08\0\0\0" * 10**6)}, [b""]),
@@ -902,6 +963,7 @@ REFUSED: dict[str, tuple[type[PictureError], Callable[[], bytes]]] = {
         lambda: b"II\x2b\0\x08\0\0\0\x10" + bytes(7) + (2**62).to_bytes(8, "little") + bytes(2**22),
     ),
     "TIFF that leads to itself": (BadPictureError, lambda: b"II\x2a\0\x04\0\0\0" + bytes(40)),
+    "TIFF, big in both ways": (BadPictureError, lambda: tiff_file(tiff_tags(1, 1, [8], 1), [b"\x80"], order=">", big=True)),
     "TIFF of old JPEG": (BadPictureError, lambda: short_tiff(t259=(SHORT, [6]))),
     "TIFF of LZMA": (BadPictureError, lambda: short_tiff(t259=(SHORT, [34925]))),
     "TIFF of 12 bits": (BadPictureError, lambda: short_tiff(t258=(SHORT, [12]))),
@@ -942,10 +1004,11 @@ def test_refusals_take_no_memory_from_the_system_either(tmp_path: Path) -> None:
         (tmp_path / str(i)).write_bytes(make())
     (tmp_path / "profile").write_bytes(PROFILED["TIFF"](Image.fromarray(colours()).convert("CMYK"), table_profile(80, b"")))
     script = f"""
-import pathlib, resource
+import pathlib, re
 from app.codecs.upload import PictureError, read_picture
 files = [p.read_bytes() for p in pathlib.Path({str(tmp_path)!r}).iterdir()]
-peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+# not that of getrusage, which begins with what the parent's was
+peak = lambda: int(re.search(r"VmHWM:\\s+(\\d+)", pathlib.Path("/proc/self/status").read_text())[1]) // 1024
 before = peak()
 for data in files:
     try:
@@ -1022,6 +1085,12 @@ def test_an_animation_costs_no_more_than_its_first_frame() -> None:
         assert (upload.pixels == first.pixels).all()
     junk = gif_file(1)[:-1] + os.urandom(1000)
     assert (read(junk).pixels == read(gif_file(1)).pixels).all()
+
+
+def test_a_decoder_that_sees_another_size_than_the_sieve_is_not_believed() -> None:
+    found = png.sieve(png_file(colours()), lambda _width, _height: None)
+    with pytest.raises(DamagedError, match="contradicts itself"):
+        decode(PngImagePlugin.PngImageFile, replace(found, size=(15, 16)))
 
 
 def test_the_format_is_told_by_the_content() -> None:

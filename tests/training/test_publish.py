@@ -8,6 +8,7 @@ from tiny import write_config, write_idx
 
 from models.checkpoint import load_checkpoint
 from training.__main__ import main
+from training.data.locate import portable
 from training.run_dir import RunDir, weights_of
 
 
@@ -70,3 +71,10 @@ def test_a_model_that_is_not_there_is_told_with_those_that_are(folder: Path, cap
 def test_a_run_without_a_state_cannot_be_published(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["publish", str(tmp_path)]) == 2
     assert "is no run" in capsys.readouterr().err
+
+
+def test_a_recipe_names_its_data_as_others_would(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GANYMEDE_DATA", str(tmp_path))
+    assert portable(str(tmp_path / "mnist")) == "mnist"
+    assert portable("mnist") == "mnist"
+    assert portable(str(tmp_path.parent / "elsewhere")) == str(tmp_path.parent / "elsewhere")

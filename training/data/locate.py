@@ -15,3 +15,11 @@ def locate(path: Path | str) -> Path | None:
     """The file or folder `path` itself, or the first of that name below the data folders; None if there is none."""
     candidates = [Path(path), *(folder / path for folder in folders())]
     return next((candidate for candidate in candidates if candidate.exists()), None)
+
+
+def portable(path: str) -> str:
+    """The same as others would call it who have it below another data folder: without the folder's own path."""
+    for folder in folders():
+        if Path(path).absolute().is_relative_to(folder.absolute()):
+            return Path(path).absolute().relative_to(folder.absolute()).as_posix()
+    return path

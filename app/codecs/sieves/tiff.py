@@ -124,6 +124,8 @@ def orientation(exif: bytes) -> int:
 def sieve(data: bytes, check: Check) -> Sieved:
     """The first picture. Raises DamagedError or struct.error."""
     found = directory(data)
+    if found.big and found.byteorder == "big":
+        raise DamagedError("is a BigTIFF of big-endian numbers, which is not read")  # Pillow takes it for a small one
     size = found.number(WIDTH, 0), found.number(HEIGHT, 0)
     check(*size)
     for number in ONE_NUMBER:
