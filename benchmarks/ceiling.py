@@ -7,7 +7,7 @@ from pathlib import Path
 from app.codecs import npy, png, still_of
 from app.codecs.picture import Picture, Provenance
 from app.engine.device import Device, Network, open_device
-from app.engine.engine import example_rows
+from app.engine.loading import example_rows
 from models.checkpoint import Checkpoint, load_checkpoint
 from models.latents import latents, one_hot
 
@@ -24,7 +24,7 @@ class Ceiling:
 
     def pictures_per_s(self, *, batch: int, lanes: int, format_name: str, seconds: float) -> float:
         """Pictures a second of `lanes` threads, each drawing and encoding `batch` at a time."""
-        hparams, manifest = self.checkpoint.hparams, self.checkpoint.manifest
+        hparams, manifest = self.checkpoint.latent, self.checkpoint.manifest
         until = time.perf_counter() + seconds
 
         def lane(first_seed: int) -> int:
