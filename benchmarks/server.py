@@ -54,7 +54,7 @@ def _port(process: subprocess.Popen[bytes], log: Path) -> int:
     """The port, once the service is ready."""
     while process.poll() is None:
         if found := re.search(r"running on http://[\d.]+:(\d+)", log.read_text()):
-            with contextlib.suppress(urllib.error.HTTPError), urllib.request.urlopen(f"http://127.0.0.1:{found[1]}/readyz"):
+            with contextlib.suppress(urllib.error.URLError), urllib.request.urlopen(f"http://127.0.0.1:{found[1]}/readyz"):
                 return int(found[1])
         time.sleep(0.01)
     raise SystemExit(f"the server did not start:\n{log.read_text()}")
