@@ -1,5 +1,6 @@
 """Pictures of a checkpoint as a user of the service would get them: latents by seed, full truncation range, 8 bits."""
 
+import contextlib
 from collections.abc import Iterator, Sequence
 
 import torch
@@ -21,6 +22,17 @@ def asked_labels(real: Tensor, count: int, *, seed: int = 0) -> Tensor:
     generator = torch.Generator().manual_seed(seed)
     rounds = [torch.randperm(len(real), generator=generator) for _ in range(-(-count // len(real)))]
     return real[torch.cat(rounds)[:count]]
+
+
+@contextlib.contextmanager
+def one_thread() -> Iterator[None]:
+    """Inside, the CPU computes in one thread, as the service's lanes do: with more, pictures may differ in a last bit."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 @torch.inference_mode()
@@ -48,4 +60,6 @@ def draw(
         inputs = [latents(seeds[part], hparams.z_dim).to(device)]
         if labels is not None:
             inputs.append(one_hot(labels[part], hparams.classes).to(device))
-        yield to_uint8(network(*inputs)).permute(0, 3, 1, 2).cpu()
+        with one_thread():
+            pictures = to_uint8(network(*inputs)).permute(0, 3, 1, 2).cpu()
+        yield pictures

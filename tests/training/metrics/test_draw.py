@@ -7,7 +7,7 @@ from zoo_factory import make_entry
 from models.checkpoint import Checkpoint, load_checkpoint
 from models.latents import latents, one_hot
 from models.pixels import to_uint8
-from training.metrics.draw import asked_labels, draw
+from training.metrics.draw import asked_labels, draw, one_thread
 
 
 @pytest.fixture
@@ -50,3 +50,14 @@ def test_asked_labels_have_the_real_proportions() -> None:
     assert asked_labels(real, 2500).bincount()[0] == pytest.approx(1500, abs=50)
     assert asked_labels(real, 200).bincount()[0] == pytest.approx(120, abs=25)  # shuffled: no class at a time
     assert torch.equal(asked_labels(real, 77), asked_labels(real, 200)[:77])
+
+
+def test_pictures_are_drawn_by_one_thread_and_the_others_come_back() -> None:
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        with one_thread():
+            assert torch.get_num_threads() == 1
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
