@@ -92,6 +92,10 @@ class Device(ABC):
         `example`: rows of some real requests, as many as the largest size at least, to choose `sizes` with.
         """
 
+    @abstractmethod
+    def prepare_for_any_shape(self, generator: nn.Module) -> Network:
+        """As `prepare`, for one row of any height and width at a time: there are no sizes to choose."""
+
 
 class CpuDevice(Device):
     """The CPU: one intra-op thread a lane, and as many lanes as there are cores to use.
@@ -114,14 +118,12 @@ class CpuDevice(Device):
     def start_thread(self) -> None:
         torch.set_num_threads(1)  # OpenMP keeps its own count for each thread
 
+    def prepare_for_any_shape(self, generator: nn.Module) -> Network:
+        return CpuNetwork(self._in_its_fastest_form(generator), self.precision, (1,))
+
     def prepare(self, generator: nn.Module, example: Rows) -> Network:
-        convolves = any(isinstance(layer, nn.Conv2d | nn.ConvTranspose2d) for layer in generator.modules())
-        if convolves:
-            replace_layers(generator, nn.Linear, SteadyLinear)
-            if self.precision == "float32" and can_pack():
-                replace_layers(generator, nn.ConvTranspose2d, PackedUp)
-            generator = generator.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        sizes: tuple[int, ...] = CONVOLUTIONAL_SIZES if convolves else LINEAR_SIZES
+        generator = self._in_its_fastest_form(generator)
+        sizes: tuple[int, ...] = CONVOLUTIONAL_SIZES if convolutional(generator) else LINEAR_SIZES
         if example[0].dim() == 4:  # pictures: one that is large keeps a core busy by itself
             pixels = example[0].shape[2] * example[0].shape[3]
             sizes = tuple(size for size in sizes if size == 1 or size * pixels <= MOST_INPUT_PIXELS)
@@ -129,6 +131,20 @@ class CpuDevice(Device):
         network.sizes = agreeing_sizes(network, example)
         network.enough = rows_at_half_rate(network, example)
         return network
+
+    def _in_its_fastest_form(self, generator: nn.Module) -> nn.Module:
+        if not convolutional(generator):
+            return generator
+        replace_layers(generator, nn.Linear, SteadyLinear)
+        if self.precision == "float32" and can_pack():
+            replace_layers(generator, nn.ConvTranspose2d, PackedUp)
+        arranged: nn.Module = generator.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        return arranged
+
+
+def convolutional(network: nn.Module) -> bool:
+    """Whether a network convolves anything."""
+    return any(isinstance(layer, nn.Conv2d | nn.ConvTranspose2d | PackedUp) for layer in network.modules())
 
 
 class CpuNetwork(Network):
@@ -270,10 +286,16 @@ class CudaDevice(Device):
     def start_thread(self) -> None:
         torch.cuda.set_device(self._stream.device)
 
+    def prepare_for_any_shape(self, generator: nn.Module) -> Network:
+        return CudaEagerNetwork(self._placed(generator), self.precision, self._stream)
+
     def prepare(self, generator: nn.Module, example: Rows) -> Network:
-        prepared: nn.Module = generator.to("cuda").to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        torch.cuda.synchronize()  # the copies ran on the default stream, and the graphs use another
-        return CudaNetwork(prepared, example, CUDA_SIZES, self.precision, self._stream)
+        return CudaNetwork(self._placed(generator), example, CUDA_SIZES, self.precision, self._stream)
+
+    def _placed(self, generator: nn.Module) -> nn.Module:
+        placed: nn.Module = generator.to("cuda").to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        torch.cuda.synchronize()  # the copies ran on the default stream, and networks run on another
+        return placed
 
 
 class CudaEagerNetwork(Network):

@@ -55,8 +55,8 @@ def load(folder: Path, device: Device, fits: Callable[[int], bool], budget: str)
     _check_drawing(folder, checkpoint, network, rows)
     loose: dict[str, Network] = {}
     if isinstance(checkpoint.hparams, TranslatorHParams):
-        others = {name: device.prepare(other, rows) for name, other in checkpoint.extras.items()}
-        loose = {name: prepared.for_any_shape() for name, prepared in {"": network, **others}.items()}
+        loose = {"": network.for_any_shape()}
+        loose |= {name: device.prepare_for_any_shape(other) for name, other in checkpoint.extras.items() if name != FAITHFUL}
     return checkpoint, Resident(network, size, loose, blend)
 
 
@@ -87,7 +87,7 @@ def _blend_of(checkpoint: Checkpoint, device: Device) -> Blend:
         with lock:
             if step not in made:
                 network = _between(blank, sharp, faithful, step / BLEND_STEPS)
-                made[step] = device.prepare(network, example_rows(checkpoint)).for_any_shape()
+                made[step] = device.prepare_for_any_shape(network)
             made.move_to_end(step)
             while len(made) > BLENDS_KEPT:
                 made.popitem(last=False)

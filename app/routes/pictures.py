@@ -24,8 +24,9 @@ async def translate(request: Request) -> Response:
     """Translate a picture: a label map to a photograph, a horse to a zebra. The answer has the picture's size."""
     rendering = Rendering(format_of(request, moving=False), 1)
     async with picture_of(request, TranslateRequest) as (body, upload):
-        order = body.order(composited(upload))
-        answered = await engine_of(request).translate(order, timeout_of(request))
+        engine = engine_of(request)
+        order = body.order(await engine.offload(composited, upload))
+        answered = await engine.translate(order, timeout_of(request))
     return await in_format(request, answered, answered.pixels, rendering)
 
 
