@@ -109,22 +109,22 @@ class Rendering:
         raise ValueError(f"{self.format_name} can't hold separate pictures")  # negotiation does not offer it
 
 
+def image_body(encoded: Encoded, label: int | None) -> ImageBody:
+    """A PNG as it stands in JSON."""
+    return ImageBody(
+        b64=base64.b64encode(encoded.data).decode("ascii"),
+        media_type="image/png",
+        seed=encoded.provenance.seed,
+        label=label,
+        label_name=encoded.provenance.label,
+        width=encoded.width,
+        height=encoded.height,
+    )
+
+
 def json_body(drawing: Drawing, began: float) -> bytes:
     """The contract's JSON."""
-    images = []
-    pngs: list[Encoded] = list(drawing.pieces)
-    for encoded, label in zip(pngs, drawing.labels, strict=True):
-        images.append(
-            ImageBody(
-                b64=base64.b64encode(encoded.data).decode("ascii"),
-                media_type="image/png",
-                seed=encoded.provenance.seed,
-                label=label,
-                label_name=encoded.provenance.label,
-                width=encoded.width,
-                height=encoded.height,
-            )
-        )
+    images = [image_body(encoded, label) for encoded, label in zip(drawing.pieces, drawing.labels, strict=True)]
     encode_ms = drawing.encode_ms + (time.perf_counter() - began) * 1000
     timing = TimingBody(queue=drawing.queue_ms, inference=drawing.inference_ms, encode=encode_ms)
     manifest = drawing.model.manifest

@@ -19,7 +19,7 @@ from app.codecs.upload import PictureError, PictureTooLargeError, UnsupportedPic
 from app.engine.engine import Engine
 from app.errors import RETRY_SOON_S, RequestError
 from app.negotiation import negotiate, offers
-from app.schemas.pictures import PictureRequest
+from app.schemas.pictures import PicturesRequest
 from app.settings import Settings
 
 FORM_TYPE = "multipart/form-data"
@@ -28,7 +28,7 @@ MAX_FIELDS = 32  # of a form
 MAX_FIELD_BYTES = 64 * 1024  # of a form's field that is no file
 
 M = TypeVar("M", bound=BaseModel)
-P = TypeVar("P", bound=PictureRequest)
+P = TypeVar("P", bound=PicturesRequest)
 
 
 async def get_engine(request: Request) -> Engine:
@@ -95,10 +95,11 @@ async def body_of(request: Request, model: type[M]) -> M:
 
 
 @contextlib.asynccontextmanager
-async def picture_of(request: Request, model: type[P]) -> AsyncIterator[tuple[P, Upload]]:
-    """A request's body, from a form or from JSON, and the picture that it brings, decoded; one of a limited number at a time.
+async def pictures_of(request: Request, model: type[P]) -> AsyncIterator[tuple[P, list[Upload]]]:
+    """A request's body, from a form or from JSON, and the pictures that it brings, decoded; of a limited number of requests.
 
-    Raises `overloaded`, `unsupported-media-type`, `invalid-request`, `bad-image` or `image-too-large`.
+    All pictures of a request together have no more pixels than one may have. Raises `overloaded`, `unsupported-media-type`,
+    `invalid-request`, `bad-image` or `image-too-large`.
     """
     settings = settings_of(request)
     with request.app.state.metrics.picture_held() as held:
@@ -107,30 +108,43 @@ async def picture_of(request: Request, model: type[P]) -> AsyncIterator[tuple[P,
             raise RequestError("overloaded", detail, {"Retry-After": str(RETRY_SOON_S)})
         form = request.headers.get("content-type", "").partition(";")[0].strip().lower() == FORM_TYPE
         body = await _form_of(request, model) if form else await body_of(request, model)
-        try:
-            upload = await engine_of(request).offload(read_picture, body.image, max_pixels=settings.max_pixels)
-        except PictureTooLargeError as error:
-            raise RequestError("image-too-large", str(error)) from None
-        except UnsupportedPictureError as error:
-            raise RequestError("unsupported-media-type", str(error)) from None
-        except PictureError as error:
-            raise RequestError("bad-image", str(error)) from None
-        yield body, upload
+        files, uploads = body.files(), []
+        left = settings.max_pixels
+        for name, data in files.items():
+            where = "" if len(files) == 1 else f"{name}: "
+            try:
+                upload = await engine_of(request).offload(read_picture, data, max_pixels=left)
+            except PictureTooLargeError as error:
+                raise RequestError("image-too-large", f"{where}{error}") from None
+            except UnsupportedPictureError as error:
+                raise RequestError("unsupported-media-type", f"{where}{error}") from None
+            except PictureError as error:
+                raise RequestError("bad-image", f"{where}{error}") from None
+            left -= upload.pixels.shape[0] * upload.pixels.shape[1]
+            uploads.append(upload)
+        yield body, uploads
 
 
-async def _form_of(request: Request, model: type[M]) -> M:
+async def read(value: UploadFile | str) -> bytes | str:
+    """A form's field: of a file, what is in it."""
+    return await value.read() if isinstance(value, UploadFile) else value
+
+
+async def _form_of(request: Request, model: type[P]) -> P:
     """The fields of a multipart form. Raises `invalid-request`."""
     try:
         async with request.form(max_files=MAX_FIELDS, max_fields=MAX_FIELDS, max_part_size=MAX_FIELD_BYTES) as form:
-            twice = [name for name in form if len(form.getlist(name)) > 1]
-            if twice:
-                raise RequestValidationError([{"loc": ("body", twice[0]), "msg": "given more than once"}])
-            fields = {k: await v.read() if isinstance(v, UploadFile) else v for k, v in form.items()}
+            given = {name: [await read(value) for value in form.getlist(name)] for name in form}
     except HTTPException as error:  # what Starlette makes of a form that it can't read
         raise RequestValidationError([{"loc": ("body",), "msg": str(error.detail)}]) from None
-    if isinstance(fields.get("image"), str):
-        wrong = "send the picture as a file (curl -F image=@picture.png), and not as text"
-        raise RequestValidationError([{"loc": ("body", "image"), "msg": wrong}])
+    twice = [name for name, values in given.items() if len(values) > 1 and name not in model.SEVERAL]
+    if twice:
+        raise RequestValidationError([{"loc": ("body", twice[0]), "msg": "given more than once"}])
+    for name in model.FILES:
+        if any(isinstance(value, str) for value in given.get(name, ())):
+            wrong = f"send the picture as a file (curl -F {name}=@picture.png), and not as text"
+            raise RequestValidationError([{"loc": ("body", name), "msg": wrong}])
+    fields = {name: values if len(values) > 1 else values[0] for name, values in given.items()}
     try:
         return model.model_validate(fields, strict=False)  # numbers come as text
     except ValidationError as error:

@@ -36,3 +36,27 @@ class FilmNorm(nn.Module):
     def forward(self, x: Tensor, condition: Tensor) -> Tensor:
         scale, shift = self.film(condition)[:, :, None, None].chunk(2, dim=1)
         return torch.addcmul(shift, self.norm(x), 1 + scale)
+
+
+class Down(nn.Module):
+    """x (B, a, H, W) → (B, b, H / 2, W / 2)."""
+
+    def __init__(self, a: int, b: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(a, b, kernel_size=4, stride=2, padding=1)
+        self.norm = nn.GroupNorm(groups(b), b)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return leaky(self.norm(self.conv(x)))
+
+
+class Up(nn.Module):
+    """x (B, a, H, W) → (B, b, 2H, 2W)."""
+
+    def __init__(self, a: int, b: int) -> None:
+        super().__init__()
+        self.conv = nn.ConvTranspose2d(a, b, kernel_size=4, stride=2, padding=1)
+        self.norm = nn.GroupNorm(groups(b), b)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.relu(self.norm(self.conv(x)))

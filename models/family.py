@@ -35,6 +35,11 @@ class TranslatorHParams(HParams):
         return self.channels
 
     @property
+    def noise_dim(self) -> int:
+        """Of the noise that its generator takes beside the picture; 0: none, and the answer is the only one."""
+        return 0
+
+    @property
     def scale(self) -> int:
         """Side of the answer over that of the picture given."""
         return 1

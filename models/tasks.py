@@ -34,6 +34,15 @@ class ConditionalGenerator(Protocol):
     def __call__(self, z: Tensor, y: Tensor) -> Tensor: ...
 
 
+class Inpainter(Protocol):
+    """Images with a hole (B, channels + 1, h, w), see `models.families.inpaint.with_hole`, and noise (B, noise_dim) → images.
+
+    (B, channels, h, w) in [-1, 1], for any h and w that are multiples of the hyper-parameters' `multiple_of`.
+    """
+
+    def __call__(self, given: Tensor, z: Tensor) -> Tensor: ...
+
+
 class Translator(Protocol):
     """Images x (B, given_channels, h, w) in [-1, 1] → images (B, channels, scale · h, scale · w), about [-1, 1].
 

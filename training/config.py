@@ -35,6 +35,7 @@ class LossConfig(Section):
     matching: float = Field(0.0, ge=0)  # weight of the distance in the discriminator's features, likewise
     cycle: float = Field(0.0, ge=0)  # weight of coming back the same, for families that translate both ways
     identity: float = Field(0.0, ge=0)  # weight of leaving alone what is in the wanted domain already, likewise
+    diversity: float = Field(0.0, ge=0)  # weight of answering differently to different noise, for families that take any
     penalty_every: int = Field(4, ge=1)  # steps; lazy regularisation: the weight is multiplied by as much
     spectral_norm: bool = False  # on the discriminator
 

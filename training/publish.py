@@ -1,5 +1,6 @@
 """From a run to a zoo entry: the averaged generator, its metrics, a sample sheet and a model card."""
 
+import copy
 import platform
 import subprocess
 from collections.abc import Mapping
@@ -8,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
+from torch.nn.utils import parametrize
 
 from models.checkpoint import WEIGHTS_FILE, Checkpoint, pack_weights, save_checkpoint
 from models.families import family_named
@@ -45,9 +48,11 @@ def publish(run: RunDir, zoo: Path, cache: Path, progress: Progress, *, quick: b
     if not run.about():
         raise ConfigError(f"{run.path} has no saved state yet")
     run.restore(recipe)
-    states = {part: recipe.networks[name].state_dict() for part, name in recipe.publishes.items() if name in recipe.networks}
-    if not all(torch.isfinite(tensor).all() for state in states.values() for tensor in state.values()):
-        raise ConfigError(f"{run.path}: the averaged generator holds NaN or infinity; there is nothing to publish")
+    networks = {part: recipe.networks[name] for part, name in recipe.publishes.items() if name in recipe.networks}
+    states = {part: plain_state(network) for part, network in networks.items()}
+    for part, state in states.items():
+        if not all(torch.isfinite(tensor).all() for tensor in state.values()):
+            raise ConfigError(f"{run.path}: the {part} holds NaN or infinity; there is nothing to publish")
     packed = {part: pack_weights(state, file_of(part)) for part, state in states.items()}
     checkpoint = _checkpoint(run, data, hparams, states, {part: described for part, (_, described) in packed.items()}, zoo)
     metrics = evaluate(checkpoint, config.data, quick=quick, progress=progress, cache=cache)
@@ -56,6 +61,15 @@ def publish(run: RunDir, zoo: Path, cache: Path, progress: Progress, *, quick: b
     sheet, card = recipe.preview(shown, config.snapshots), write_card(manifest, config, data.skipped)
     weights = {part: raw for part, (raw, _) in packed.items()}
     return save_checkpoint(zoo, manifest, weights.pop(GENERATOR), sheet, card, weights)
+
+
+def plain_state(network: nn.Module) -> dict[str, torch.Tensor]:
+    """A network's weights as its family names them: with spectral norm, those that it computes with."""
+    plain = copy.deepcopy(network)
+    for layer in list(plain.modules()):
+        if parametrize.is_parametrized(layer, "weight"):
+            parametrize.remove_parametrizations(layer, "weight", leave_parametrized=True)
+    return plain.state_dict()
 
 
 def file_of(part: str) -> str:

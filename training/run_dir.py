@@ -25,13 +25,14 @@ from training.config import ConfigError, TrainConfig, parse_config, to_json
 from training.recipe import Recipe
 
 FREE_TO_CHANGE = {"runs", "licence", "description", "limits", "snapshots", "device"}  # none of these decides the weights
+DATA_FREE_TO_CHANGE = {"path", "test_path", "benchmarks", "source", "licence"}  # nor any of these
 NEVER_TO_CHANGE = {"family", "hparams", "data"}  # the state wouldn't fit
 
 
 def deciding(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The part of a config (as JSON) that decides what the weights become. Where the data lie is not in it."""
+    """The part of a config (as JSON) that decides what the weights become: not where the data lie, or what is said of them."""
     kept = {k: v for k, v in config.items() if k not in FREE_TO_CHANGE}
-    return {**kept, "data": {k: v for k, v in kept["data"].items() if k not in ("path", "test_path")}}
+    return {**kept, "data": {k: v for k, v in kept["data"].items() if k not in DATA_FREE_TO_CHANGE}}
 
 
 def replace_file(path: Path, data: bytes) -> None:

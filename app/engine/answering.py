@@ -5,13 +5,11 @@ Plain functions of arrays, for helper threads.
 
 from dataclasses import dataclass
 
-import numpy as np
-from PIL import Image
-
 from app.engine.catalog import Served
 from app.engine.errors import InvalidRequestError, TooLargeError
+from app.engine.fitting import Picture, as_channels, letterboxed, resized, shrunk_into
 from app.engine.orders import TranslateOrder
-from app.engine.tiles import Picture, TilePlan, lay, padded
+from app.engine.tiles import TilePlan, lay, padded
 from models.family import TranslatorHParams
 
 
@@ -67,30 +65,3 @@ def part_of(model: Served, order: TranslateOrder) -> str:
     if order.fidelity is not None and "faithful" not in has:
         raise InvalidRequestError("fidelity", "this model has no faithful weights to lie between: leave `fidelity` out")
     return ""
-
-
-def as_channels(picture: Picture, channels: int) -> Picture:
-    """RGB (H, W, 3) → what the network takes: luma (ITU-R 601) for one channel."""
-    if channels == 1:
-        return np.asarray(Image.fromarray(picture).convert("L"))[:, :, None]
-    return picture
-
-
-def resized(picture: Picture, height: int, width: int) -> Picture:
-    """To another size, uint8 (height, width, C): Lanczos with antialiasing."""
-    flat = picture[:, :, 0] if picture.shape[2] == 1 else picture
-    made = np.asarray(Image.fromarray(flat).resize((width, height), Image.Resampling.LANCZOS))
-    return made[:, :, None] if made.ndim == 2 else made
-
-
-def shrunk_into(height: int, width: int, side: int) -> tuple[int, int]:
-    """The largest height and width of the same proportions that fit into a square."""
-    longer = max(height, width)
-    return max(1, round(height * side / longer)), max(1, round(width * side / longer))
-
-
-def letterboxed(picture: Picture, side: int) -> Picture:
-    """Resized to fit into a square, whose rest is its mirror image."""
-    height, width = shrunk_into(picture.shape[0], picture.shape[1], side)
-    small = resized(picture, height, width)
-    return np.pad(small, ((0, side - height), (0, side - width), (0, 0)), mode="symmetric")

@@ -26,6 +26,7 @@ from models.pixels import to_uint8
 # on the CPU: z (n, z_dim) and, for conditional networks, y (n, classes); or pictures (n, C, h, w)
 Rows = tuple[Tensor, ...]
 Pixels = NDArray[np.uint8]  # (n, height, width, channels)
+Answers = NDArray[Any]  # pixels, or of networks that give numbers: float32 (n, …)
 L = TypeVar("L", bound=nn.Module)
 
 CONVOLUTIONAL_SIZES = (1, 2, 4, 8)  # eight rows have the throughput of sixty-four, and are over soon
@@ -41,13 +42,13 @@ class DeviceError(Exception):
 
 
 class Network(ABC):
-    """A generator on its device. `draw` may be called from several threads at once."""
+    """A network on its device. `draw` may be called from several threads at once."""
 
     sizes: tuple[int, ...]  # rows of a forward, ascending; a picture has the same bits in each
     enough: int = 1  # so many rows are drawn at half the best rate or better
 
-    def draw(self, rows: Rows) -> Pixels:
-        """Up to `sizes[-1]` pictures. Raises `MemoryError` if the device has no room for so many at once."""
+    def draw(self, rows: Rows) -> Answers:
+        """Up to `sizes[-1]` pictures, or rows of numbers. Raises `MemoryError` if there is no room for so many at once."""
         count = len(rows[0])
         if count > self.sizes[-1]:
             raise ValueError(f"{count} rows do not fit in a forward of {self.sizes[-1]}")
@@ -61,7 +62,7 @@ class Network(ABC):
             raise
 
     @abstractmethod
-    def _draw(self, rows: Rows) -> Pixels:
+    def _draw(self, rows: Rows) -> Answers:
         """Exactly one of `sizes` rows."""
 
     def for_any_shape(self) -> "Network":
@@ -96,6 +97,10 @@ class Device(ABC):
     def prepare_for_any_shape(self, generator: nn.Module) -> Network:
         """As `prepare`, for one row of any height and width at a time: there are no sizes to choose."""
 
+    @abstractmethod
+    def prepare_numbers(self, network: nn.Module) -> Network:
+        """As `prepare_for_any_shape`, for what answers numbers. In float32, and it may take gradients of its own."""
+
 
 class CpuDevice(Device):
     """The CPU: one intra-op thread a lane, and as many lanes as there are cores to use.
@@ -120,6 +125,9 @@ class CpuDevice(Device):
 
     def prepare_for_any_shape(self, generator: nn.Module) -> Network:
         return CpuNetwork(self._in_its_fastest_form(generator), self.precision, (1,))
+
+    def prepare_numbers(self, network: nn.Module) -> Network:
+        return CpuNumbers(network.to(memory_format=torch.channels_last))  # type: ignore[call-overload]
 
     def prepare(self, generator: nn.Module, example: Rows) -> Network:
         generator = self._in_its_fastest_form(generator)
@@ -168,6 +176,19 @@ class CpuNetwork(Network):
         with torch.inference_mode():
             pixels: Pixels = to_uint8(self.images(rows)).numpy()
         return pixels
+
+
+class CpuNumbers(Network):
+    """A network on the CPU whose answers are numbers."""
+
+    def __init__(self, network: nn.Module) -> None:
+        self._network = network
+        self.sizes = (1,)
+
+    def _draw(self, rows: Rows) -> Answers:
+        with torch.no_grad():  # and not inference mode, in which nothing inside could take a gradient
+            numbers: Answers = self._network(*rows).numpy()
+        return numbers
 
 
 class SteadyLinear(nn.Module):
@@ -289,6 +310,9 @@ class CudaDevice(Device):
     def prepare_for_any_shape(self, generator: nn.Module) -> Network:
         return CudaEagerNetwork(self._placed(generator), self.precision, self._stream)
 
+    def prepare_numbers(self, network: nn.Module) -> Network:
+        return CudaNumbers(self._placed(network), self._stream)
+
     def prepare(self, generator: nn.Module, example: Rows) -> Network:
         return CudaNetwork(self._placed(generator), example, CUDA_SIZES, self.precision, self._stream)
 
@@ -316,6 +340,20 @@ class CudaEagerNetwork(Network):
         with torch.cuda.stream(self._stream):
             drawn = self.forward([r.pin_memory().to("cuda", non_blocking=True) for r in rows])
             return drawn.cpu().numpy()  # waits for the stream
+
+
+class CudaNumbers(Network):
+    """A network on the GPU whose answers are numbers."""
+
+    def __init__(self, network: nn.Module, stream: torch.cuda.Stream) -> None:
+        self._network = network
+        self._stream = stream
+        self.sizes = (1,)
+
+    def _draw(self, rows: Rows) -> Answers:
+        with torch.no_grad(), torch.cuda.stream(self._stream):
+            numbers: Answers = self._network(*(r.pin_memory().to("cuda", non_blocking=True) for r in rows)).cpu().numpy()
+        return numbers
 
 
 class CudaNetwork(Network):

@@ -3,52 +3,41 @@
 import asyncio
 import contextlib
 import functools
-import logging
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
-from app.engine.answering import answer, ask
-from app.engine.catalog import Broken, Catalog, Key, Served
+from app.engine.catalog import Catalog, Served
 from app.engine.device import Device
-from app.engine.errors import DeadlineExceededError, EngineError, InvalidRequestError, ModelUnavailableError, WrongTaskError
+from app.engine.errors import InvalidRequestError
+from app.engine.image_to_image import FROM_LATENTS, ImageToImage
 from app.engine.lanes import Lanes
-from app.engine.loading import load
+from app.engine.library import Library, about
 from app.engine.orders import (
-    Answered,
     ArithmeticOrder,
     BetweenOrder,
     Drawing,
     DrawOrder,
     Each,
     InterpolateOrder,
-    TranslateOrder,
     Walk,
     its_pixels,
 )
 from app.engine.plan import Plan, first_label, plan_arithmetic, plan_between, plan_draw, plan_interpolate
 from app.engine.queue import Job, Queue
-from app.engine.residents import Resident, Residents
+from app.engine.residents import Residents
 from app.telemetry import Metrics
-from models.checkpoint import Checkpoint
-from models.errors import ModelError
-from models.family import TranslatorHParams
 from models.tasks import Task
-
-log = logging.getLogger(__name__)
 
 P = ParamSpec("P")
 T = TypeVar("T")
 Order = TypeVar("Order", DrawOrder, InterpolateOrder, BetweenOrder, ArithmeticOrder)
 
-TRANSLATION = (Task.TRANSLATION,)
-SUPER_RESOLUTION = (Task.SUPER_RESOLUTION,)
 UNCONDITIONAL = (Task.UNCONDITIONAL,)
 CONDITIONAL = (Task.CONDITIONAL,)
-FROM_LATENTS = (*UNCONDITIONAL, *CONDITIONAL)
 HELPER_THREADS = 2  # for what takes too long for the event loop and is no work of a lane
 PLANNED_AT_ONCE = 8  # so few given latents are read sooner than another thread is woken
 
@@ -75,30 +64,37 @@ class Engine:
         self._metrics = metrics
         self._queue = Queue(device.lanes, config.max_queue_pixels, metrics)
         self._lanes = Lanes(device, self._queue, metrics)
-        self.catalog = Catalog(config.zoo, config.default_model, self._verify)
-        self.residents = Residents(config.memory_budget_bytes, metrics)
-        self._loading: dict[Key, asyncio.Future[Resident]] = {}  # one load for all who wait for the same model
-        self._scanner = ThreadPoolExecutor(1, thread_name_prefix="catalog", initializer=device.start_thread)
+        self._library = Library(config.zoo, config.default_model, config.memory_budget_bytes, config.rescan_s, device, metrics)
         self._helpers = ThreadPoolExecutor(HELPER_THREADS, thread_name_prefix="helper", initializer=device.start_thread)
+        limits = {"max_pixels": config.max_pixels, "tile_pixels": config.tile_pixels}
+        self.pictures = ImageToImage(self._library, self._queue, self.offload, **limits)
         self._draining = False
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Serves inside the context. On leaving it, finishes what was accepted, then stops every thread."""
         self._lanes.start()
-        watch = asyncio.create_task(self._watch_zoo(), name="catalog")
         try:
-            yield
+            async with self._library.open():
+                try:
+                    yield
+                finally:
+                    self.stop_accepting()
         finally:
-            self.stop_accepting()
-            self.catalog.stop()
-            watch.cancel()
-            await asyncio.gather(watch, return_exceptions=True)
             await self._queue.drain()
             self._queue.close()
-            for pool in (self._scanner, self._helpers):
-                await asyncio.to_thread(pool.shutdown, wait=True, cancel_futures=True)
+            await asyncio.to_thread(self._helpers.shutdown, wait=True, cancel_futures=True)
             await asyncio.to_thread(self._lanes.join)
+
+    @property
+    def catalog(self) -> Catalog:
+        """What the zoo holds."""
+        return self._library.catalog
+
+    @property
+    def residents(self) -> Residents:
+        """The networks in memory."""
+        return self._library.residents
 
     def stop_accepting(self) -> None:
         """From now on the service is not ready: it is about to stop."""
@@ -131,13 +127,7 @@ class Engine:
 
     def find(self, reference: str | None, tasks: tuple[Task, ...]) -> Served:
         """The model to use. Raises `UnknownModelError`, `ModelUnavailableError` or `WrongTaskError`."""
-        if reference is None:
-            return self.catalog.first_for(tasks)
-        served = self.catalog.find(reference)
-        with about(served):
-            if served.manifest.task not in tasks:
-                raise WrongTaskError(served.manifest.name, served.manifest.task)
-        return served
+        return self._library.find(reference, tasks)
 
     async def sample(self, order: DrawOrder, timeout_s: float, each: Each = its_pixels) -> Drawing:
         """Pictures of an unconditional model."""
@@ -208,34 +198,6 @@ class Engine:
         job = await self._job(self.find(order.model, FROM_LATENTS), order, 1, plan_arithmetic, timeout_s, each)
         return await self._draw(job)
 
-    async def translate(self, order: TranslateOrder, timeout_s: float) -> Answered:
-        """The answer of a translation model."""
-        return await self._answer(self.find(order.model, TRANSLATION), order, timeout_s)
-
-    async def upscale(self, order: TranslateOrder, timeout_s: float) -> Answered:
-        """The answer of a super-resolution model."""
-        return await self._answer(self.find(order.model, SUPER_RESOLUTION), order, timeout_s)
-
-    async def _answer(self, served: Served, order: TranslateOrder, timeout_s: float) -> Answered:
-        deadline = time.monotonic() + timeout_s
-        limits = {"max_pixels": self._config.max_pixels, "tile_pixels": self._config.tile_pixels}
-        with about(served):
-            resident = self.residents.get(served.key) or await self._brought_back(served, deadline)
-            question = await self.offload(ask, served, order, **limits)
-            tiling = question.plan.tiling
-            network = resident.network
-            if order.fidelity is not None and resident.blend is not None:
-                network = await self.offload(resident.blend, order.fidelity)
-            elif question.part or (tiling.height, tiling.width) != native_size(served):
-                network = resident.loose[question.part]
-            pixels = tiling.height * tiling.width * question.scale**2
-            done = asyncio.get_running_loop().create_future()
-            job = Job(served, network, question.plan, its_pixels, deadline, pixels, done)
-            await self._queue.submit(job)
-        made = await self.offload(answer, question, job.pieces)
-        waited_s = (job.started_at or job.submitted_at) - job.submitted_at
-        return Answered(served, made, waited_s * 1000, job.inference_s * 1000)
-
     def label_of(self, served: Served, order: DrawOrder) -> int | None:
         """The class of an order's first picture. Raises `UnknownLabelError`."""
         with about(served):
@@ -274,73 +236,6 @@ class Engine:
             resident = self.residents.get(served.key)  # held from now on: its version may be removed at any moment
             at_once = count <= PLANNED_AT_ONCE or (isinstance(order, DrawOrder) and order.z is None)
             plan = plan_of(served, order) if at_once else await self.offload(plan_of, served, order)
-            resident = resident or await self._brought_back(served, deadline)
+            resident = resident or await self._library.resident(served, deadline)
         done = asyncio.get_running_loop().create_future()
         return Job(served, resident.network, plan, each, deadline, served.pixels, done)
-
-    async def _brought_back(self, served: Served, deadline: float) -> Resident:
-        """The networks of a model that is not in memory, read again."""
-        loading = self._loading.get(served.key)
-        if loading is None:
-            loading = asyncio.ensure_future(self.offload(self._load_again, served))
-            self._loading[served.key] = loading
-            loading.add_done_callback(lambda _: self._loading.pop(served.key))
-        try:
-            async with asyncio.timeout(deadline - time.monotonic()):
-                return await asyncio.shield(loading)  # others may be waiting for it too
-        except TimeoutError:
-            raise DeadlineExceededError("the deadline passed while the model was being loaded") from None
-        except ModelError as error:
-            raise ModelUnavailableError(str(error)) from error
-
-    def _load_again(self, served: Served) -> Resident:
-        _, resident = self._load(served.folder)
-        self.residents.admit(served.key, resident, make_room=True)
-        return resident
-
-    async def _watch_zoo(self) -> None:
-        loop = asyncio.get_running_loop()
-        while True:
-            try:
-                await loop.run_in_executor(self._scanner, self.catalog.rescan)
-                self.residents.keep_only(self.catalog.entries.keys())
-                self._metrics.models_unavailable.set(sum(isinstance(e, Broken) for e in self.catalog.entries.values()))
-            except Exception:
-                log.exception("looking through the zoo failed; it is tried again")
-            await asyncio.sleep(self._config.rescan_s)
-
-    def _verify(self, folder: Path) -> Served:
-        """Loads an entry, and keeps its network in memory if there is room. Raises `ModelError`."""
-        checkpoint, resident = self._load(folder)
-        served = Served(folder, checkpoint.manifest, checkpoint.hparams)
-        self.residents.admit(served.key, resident, make_room=False)
-        network = resident.network
-        log.info("model %s@%d runs %s pictures at a time, %d are enough", *served.key, network.sizes, network.enough)
-        return served
-
-    def _load(self, folder: Path) -> tuple[Checkpoint, Resident]:
-        """Reads an entry, puts it on the device and runs it once. Raises `ModelError`."""
-        try:
-            loaded = load(folder, self.device, self.residents.fits, f"{self._config.memory_budget_bytes} bytes")
-        except Exception:
-            self._metrics.model_loads.labels("refused").inc()
-            raise
-        self._metrics.model_loads.labels("ready").inc()
-        return loaded
-
-
-def native_size(served: Served) -> tuple[int, int]:
-    """Height and width of the pictures that a model was given while it learned."""
-    hparams = served.hparams
-    scale = hparams.scale if isinstance(hparams, TranslatorHParams) else 1
-    return hparams.resolution // scale, hparams.resolution // scale
-
-
-@contextlib.contextmanager
-def about(served: Served) -> Iterator[None]:
-    """Lets errors raised inside say which model they are about."""
-    try:
-        yield
-    except EngineError as error:
-        error.model = served.key
-        raise

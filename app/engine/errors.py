@@ -24,8 +24,8 @@ class UnknownModelError(EngineError):
 class WrongTaskError(EngineError):
     """The model can't do what was asked of it."""
 
-    def __init__(self, name: str, task: Task) -> None:
-        super().__init__(f"the model '{name}' is {task}")
+    def __init__(self, name: str, task: Task, why: str | None = None) -> None:
+        super().__init__(f"the model '{name}' {why or f'is {task}'}")
         self.task = task
 
 

@@ -6,7 +6,7 @@ import time
 
 import numpy as np
 
-from app.engine.device import Device, Network, Pixels, Rows
+from app.engine.device import Answers, Device, Network, Rows
 from app.engine.errors import ExecutionFailedError
 from app.engine.orders import Drawn
 from app.engine.plan import rows_of
@@ -62,7 +62,7 @@ class Lanes:
         self._queue.measured(sum((s.stop - s.start) * s.job.pixels for s in shares), seconds)
         self._metrics.drawn(*model.key, len(pixels), drawn_s, seconds - drawn_s)
 
-    def _encoded(self, share: Share, pixels: Pixels, drawn_s: float) -> Made | None:
+    def _encoded(self, share: Share, pixels: Answers, drawn_s: float) -> Made | None:
         """Makes of each picture what its caller wants of it. One that can't be made fails its own request only."""
         job, plan = share.job, share.plan
         began = time.perf_counter()
@@ -80,7 +80,7 @@ class Lanes:
         return Made(share, pieces, drawn_s, time.perf_counter() - began)
 
 
-def draw(network: Network, rows: Rows) -> Pixels:
+def draw(network: Network, rows: Rows) -> Answers:
     """All rows; in halves, and halves of halves, where the device has no memory for so many at once."""
     try:
         return network.draw(rows)

@@ -15,10 +15,12 @@ from app.engine.residents import Blend, Resident
 from models.checkpoint import Checkpoint, load_checkpoint
 from models.errors import CheckpointError
 from models.family import TranslatorHParams
+from models.inversion import Descent
 from models.latents import latents, one_hot
 
 EXAMPLES = 64  # rows to prepare a network with
 EXAMPLE_SEED = 0
+SEARCH, DISCRIMINATOR = "search", "discriminator"  # parts that give numbers
 FAITHFUL = "faithful"  # the extra network between which and the generator a request's `fidelity` lies
 BLENDS_KEPT = 8  # of one model
 BLEND_STEPS = 100  # fidelities are told apart to a hundredth
@@ -44,20 +46,40 @@ def load(folder: Path, device: Device, fits: Callable[[int], bool], budget: str)
     `fits` tells whether so many bytes of weights may be in memory; `budget` says in words how many may.
     """
     checkpoint = load_checkpoint(folder)
-    every = {"": checkpoint.generator, **checkpoint.extras}
-    size = sum(t.numel() * t.element_size() for network in every.values() for t in network.state_dict().values())
+    drawing = {"": checkpoint.generator, **{k: v for k, v in checkpoint.extras.items() if k != DISCRIMINATOR}}
+    size = sum(map(bytes_of, drawing.values()))
     if not fits(size):
         reason = f"its {size} bytes are more than the memory budget of {budget}"
         raise CheckpointError(folder, reason, "Raise GANYMEDE_MEMORY_BUDGET_MB")
-    blend = _blend_of(checkpoint, device) if FAITHFUL in every else None  # before the networks are used up
+    blend = _blend_of(checkpoint, device) if FAITHFUL in drawing else None  # before the networks are used up
     rows = example_rows(checkpoint)
     network = device.prepare(checkpoint.generator, rows)
     _check_drawing(folder, checkpoint, network, rows)
     loose: dict[str, Network] = {}
     if isinstance(checkpoint.hparams, TranslatorHParams):
         loose = {"": network.for_any_shape()}
-        loose |= {name: device.prepare_for_any_shape(other) for name, other in checkpoint.extras.items() if name != FAITHFUL}
+        loose |= {name: device.prepare_for_any_shape(other) for name, other in drawing.items() if name not in ("", FAITHFUL)}
     return checkpoint, Resident(network, size, loose, blend)
+
+
+def load_for_numbers(folder: Path, device: Device, part: str) -> tuple[Network, int]:
+    """An entry's network whose answers are no pictures, and the bytes of its weights. Raises `ModelError`.
+
+    `DISCRIMINATOR`: pictures, and class weights if the model has classes → scores. `SEARCH`: see `models.inversion.Descent`.
+    """
+    checkpoint = load_checkpoint(folder)
+    discriminator = checkpoint.extras.get(DISCRIMINATOR)
+    network: nn.Module = Descent(checkpoint.generator, discriminator)
+    if part == DISCRIMINATOR:
+        if discriminator is None:
+            raise CheckpointError(folder, "it has no discriminator", "Publish it again")
+        network = discriminator
+    return device.prepare_numbers(network), bytes_of(network)
+
+
+def bytes_of(network: nn.Module) -> int:
+    """Of a network's weights."""
+    return sum(t.numel() * t.element_size() for t in network.state_dict().values())
 
 
 def _check_drawing(folder: Path, checkpoint: Checkpoint, network: Network, rows: Rows) -> None:

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from app.engine.catalog import Served
 from app.engine.device import Pixels
+from app.engine.fitting import Fit, Mask
 
 Label = int | str  # an index, or a name in upper or lower case
 Method = Literal["slerp", "lerp"]
@@ -70,7 +71,6 @@ class ArithmeticOrder:
 
 
 Direction = Literal["AtoB", "BtoA"]
-Fit = Literal["resize", "pad", "tile"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,11 +88,56 @@ class TranslateOrder:
 
 
 @dataclass(frozen=True, eq=False)
+class InpaintOrder:
+    """`n` ways to fill a hole (H, W), True where the picture, uint8 RGB (H, W, 3), is not to be believed.
+
+    The i-th is that of seed + i. `fit`: as for `TranslateOrder`; holes are not filled piece by piece.
+    """
+
+    model: str | None
+    picture: Pixels
+    hole: Mask
+    n: int
+    seed: int
+    label: Label | None = None  # of models with classes; None: the one that fits best
+    fit: Fit = "resize"
+
+
+@dataclass(frozen=True, eq=False)
+class ProjectOrder:
+    """The latent of the picture nearest to one, uint8 RGB (H, W, 3)."""
+
+    model: str | None
+    picture: Pixels
+    label: Label | None = None  # as for `InpaintOrder`
+    fit: Fit = "resize"
+
+
+@dataclass(frozen=True, eq=False)
+class ScoreOrder:
+    """What a discriminator says of pictures, uint8 RGB (H, W, 3) each."""
+
+    model: str | None
+    pictures: list[Pixels]
+    labels: list[Label] | None  # one a picture, for models with classes
+
+
+@dataclass(frozen=True, eq=False)
 class Answered:
     """The answer to a picture, uint8 (H, W, C), and how long it took."""
 
     model: Served
     pixels: Pixels
+    queue_ms: float
+    inference_ms: float
+
+
+@dataclass(frozen=True, eq=False)
+class Scored:
+    """A discriminator's logits, one a picture: the higher, the more it takes the picture for a real one."""
+
+    model: Served
+    scores: list[float]
     queue_ms: float
     inference_ms: float
 
@@ -138,3 +183,27 @@ class Drawing:
     queue_ms: float
     inference_ms: float  # as encode_ms: summed over the lanes that worked on it
     encode_ms: float
+
+
+@dataclass(frozen=True, eq=False)
+class Filled:
+    """Ways to fill a hole, and where they differ.
+
+    `drawing`'s pieces are pictures, uint8 (H, W, 3). `disagreement`: standard deviation between them, uint8 (H, W), in 8-bit
+    steps; None for a single one.
+    """
+
+    drawing: Drawing
+    disagreement: Pixels | None
+
+
+@dataclass(frozen=True, eq=False)
+class Projected:
+    """The latent of the nearest picture that a model can make, and that picture, the only piece of `drawing`.
+
+    `distance`: root of the mean squared difference at the model's resolution, of a range from 0 (black) to 1 (white).
+    """
+
+    z: list[float]
+    distance: float
+    drawing: Drawing

@@ -32,25 +32,42 @@ class Plan:
         return len(self.seeds)
 
 
+@dataclass(frozen=True, eq=False)
+class ReadyPlan:
+    """Rows that are ready for a network, all of the same length, which is what seeds (None: of none) have too."""
+
+    ready: Rows
+    seeds: Sequence[int | None]
+    labels: Sequence[int | None]
+    truncation: None = None
+
+    def __len__(self) -> int:
+        return len(self.seeds)
+
+    def rows(self, start: int, stop: int) -> Rows:
+        """Rows `start` to `stop`."""
+        return tuple(column[start:stop] for column in self.ready)
+
+
 @dataclass(frozen=True)
 class Part:
     """Pictures `start` to `stop` of a plan."""
 
-    plan: Plan | TilePlan
+    plan: Plan | TilePlan | ReadyPlan
     start: int
     stop: int
 
 
 def rows_of(model: Served, parts: Sequence[Part]) -> Rows:
-    """The rows of a batch, whose plans are of one kind: tiles, or z (n, z_dim), and y (n, classes) if the model has classes."""
-    tiles = [p.plan.rows(p.start, p.stop) for p in parts if isinstance(p.plan, TilePlan)]
-    if tiles:
-        return (torch.cat(tiles),)
+    """The rows of a batch, whose plans are of one kind: latents to be drawn, or rows as they are."""
+    ready = [p.plan.rows(p.start, p.stop) for p in parts if not isinstance(p.plan, Plan)]
+    if ready:
+        return tuple(torch.cat(column) for column in zip(*ready, strict=True))
     return _latent_rows(model, [(p.plan, slice(p.start, p.stop)) for p in parts if isinstance(p.plan, Plan)])
 
 
 def _latent_rows(model: Served, parts: Sequence[tuple[Plan, slice]]) -> Rows:
-    """z, and y.
+    """z (n, z_dim), and y (n, classes) if the model has classes.
 
     All latents that are wanted by seed are drawn in one call: a call costs as much as several rows.
     """

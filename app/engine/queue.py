@@ -21,7 +21,7 @@ from app.engine.catalog import Served
 from app.engine.device import Network
 from app.engine.errors import DeadlineExceededError, EngineError, EngineStoppedError, OverloadedError
 from app.engine.orders import Each
-from app.engine.plan import Part, Plan
+from app.engine.plan import Part, Plan, ReadyPlan
 from app.engine.tiles import TilePlan
 from app.telemetry import Metrics
 
@@ -39,7 +39,7 @@ class Job:
 
     model: Served
     network: Network
-    plan: Plan | TilePlan
+    plan: Plan | TilePlan | ReadyPlan
     each: Each  # what is made of every picture, in the lane that drew it
     deadline: float  # seconds, of `time.monotonic`
     pixels: int  # of what each row becomes

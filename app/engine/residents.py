@@ -26,6 +26,7 @@ class Resident:
     size: int
     loose: Mapping[str, Network] = field(default_factory=dict)  # by name, for rows of any shape: "" is the generator
     blend: Blend | None = None  # of models that have a faithful and a sharp generator
+    numbers: Mapping[str, Network] = field(default_factory=dict)  # by part, those whose answers are no pictures
 
 
 class Residents:
@@ -53,6 +54,7 @@ class Residents:
     def admit(self, key: Key, resident: Resident, *, make_room: bool) -> None:
         """Keeps a network: if `make_room`, in place of others; else only if there is room."""
         with self._lock:
+            self._residents.pop(key, None)  # what it replaces takes no room
             free = None if self._budget is None else self._budget - sum(r.size for r in self._residents.values())
             while free is not None and free < resident.size:
                 if not make_room or not self._residents:

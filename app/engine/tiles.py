@@ -14,9 +14,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from app.engine.fitting import Picture
 from models.pixels import from_uint8
-
-Picture = NDArray[np.uint8]  # (height, width, channels)
 
 WHOLE = 16  # the sum of the weights along one side: two sides' product, times 255, fits in 16 bits
 BLENDED_OVERLAP = 0.25  # of a tile's side, for networks that may see all of a tile
@@ -88,12 +87,12 @@ class TilePlan:
     def __len__(self) -> int:
         return len(self.tiling)
 
-    def rows(self, start: int, stop: int) -> Tensor:
+    def rows(self, start: int, stop: int) -> tuple[Tensor, ...]:
         """Tiles `start` to `stop` as the network takes them: (n, C, h, w) in [-1, 1]."""
         corners = [self.tiling.corner(i) for i in range(start, stop)]
         height, width = self.tiling.height, self.tiling.width
         pieces = [self.picture[top : top + height, left : left + width] for top, left in corners]
-        return from_uint8(torch.from_numpy(np.stack(pieces))).permute(0, 3, 1, 2)
+        return (from_uint8(torch.from_numpy(np.stack(pieces))).permute(0, 3, 1, 2),)
 
     def joined(self, pieces: Sequence[Picture], scale: int) -> Picture:
         """The answers to all tiles, in order, as one picture."""

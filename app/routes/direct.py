@@ -8,6 +8,7 @@ from pydantic import BaseModel
 from app.codecs import CODECS
 from app.deps import FORM_TYPE, MAX_FORMAT
 from app.negotiation import JSON, JSON_TYPE
+from app.schemas.pictures import PicturesRequest
 
 REFERENCE = "#/components/schemas/{model}"
 
@@ -35,11 +36,16 @@ def takes_body(model: type[BaseModel], *parameters: dict[str, Any]) -> dict[str,
     return {"requestBody": {"required": True, "content": content}, "parameters": list(parameters)}
 
 
-def takes_picture(model: type[BaseModel], *parameters: dict[str, Any]) -> dict[str, Any]:
+def takes_picture(model: type[PicturesRequest], *parameters: dict[str, Any]) -> dict[str, Any]:
     """The OpenAPI entry of a body that brings a picture: a form with a file, or JSON."""
     entry = takes_body(model, *parameters)
     form = model.model_json_schema(ref_template=REFERENCE)
-    form["properties"]["image"] = {"type": "string", "format": "binary", "description": "the file"}
+    a_file = {"type": "string", "format": "binary"}
+    for name in model.FILES:
+        told = form["properties"][name].get("description", "the file")
+        form["properties"][name] = {"description": told} | (
+            {"type": "array", "items": a_file} if name in model.SEVERAL else a_file
+        )
     entry["requestBody"]["content"] = {FORM_TYPE: {"schema": form}, **entry["requestBody"]["content"]}
     return entry
 

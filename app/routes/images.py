@@ -5,7 +5,7 @@ from starlette.responses import Response
 
 from app.answers import Rendering
 from app.deps import address_of, engine_of, timeout_of
-from app.engine.engine import FROM_LATENTS
+from app.engine.image_to_image import FROM_LATENTS
 from app.engine.orders import DrawOrder, Label
 from app.errors import RequestError
 from app.etags import etag, matches

@@ -1,16 +1,19 @@
 """What the routes have in common: turning drawings into responses, and telling OpenAPI about it."""
 
+import time
 from collections.abc import Mapping
 from typing import Any
 
 from fastapi import Request
+from pydantic import BaseModel
 from starlette.responses import Response, StreamingResponse
 
 from app.answers import Rendering
 from app.codecs import CODECS
 from app.deps import engine_of
-from app.engine.orders import Drawing, Walk
+from app.engine.orders import Drawing, Scored, Walk
 from app.errors import PROBLEM_JSON, PROBLEMS
+from app.negotiation import JSON_TYPE
 from app.schemas.common import Problem
 from app.schemas.generation import ImagesBody
 
@@ -56,8 +59,25 @@ def pictures(*, moving: bool) -> Responses:
     return made | problems("unknown-label", *USUAL)
 
 
-def answers() -> Responses:
+def answers(body: type[BaseModel] = ImagesBody) -> Responses:
     """The OpenAPI entry of a picture that answers a picture, in all its formats, and of what may go wrong."""
     binary = {c.media_type: BINARY for c in CODECS.values() if c.still}
-    made: Responses = {200: {"model": ImagesBody, "description": "the answer", "content": binary}}
-    return made | problems("bad-image", "image-too-large", *USUAL)
+    made: Responses = {200: {"model": body, "description": "the answer", "content": binary}}
+    return made | problems("unknown-label", "bad-image", "image-too-large", *USUAL)
+
+
+def told_of(body: type[BaseModel]) -> Responses:
+    """The OpenAPI entry of JSON that answers a picture, and of what may go wrong."""
+    made: Responses = {200: {"model": body, "description": "the answer"}}
+    return made | problems("unknown-label", "bad-image", "image-too-large", *USUAL)
+
+
+def told(request: Request, made: Drawing | Scored, body: type[BaseModel], **fields: Any) -> Response:
+    """An answer as JSON, beginning with the model that gave it."""
+    name, version = made.model.key
+    request.state.model = name
+    headers = {"X-Model": name, "X-Model-Version": str(version), **NEGOTIATED}
+    if isinstance(made, Drawing) and made.seeds[0] is not None:
+        headers["X-Seed"] = str(made.seeds[0])
+    content = body(model=name, version=version, created=int(time.time()), **fields).model_dump_json()
+    return Response(content, headers=headers, media_type=JSON_TYPE)

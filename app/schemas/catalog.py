@@ -100,7 +100,7 @@ def model_detail(catalog: Catalog, entry: Served | Broken) -> ModelDetailBody:
     return ModelDetailBody(
         **model_fields(catalog, entry),
         name=key_of(entry)[0],
-        endpoints=list(endpoints_of(manifest.task)) if manifest else [],
+        endpoints=list(endpoints_of(manifest.task, manifest.extras)) if manifest else [],
         training=manifest.training.model_dump(mode="json") if manifest else None,
         data=manifest.data.model_dump(mode="json") if manifest else None,
         metric_details={k: v.model_dump(mode="json") for k, v in manifest.metrics.items()} if manifest else {},

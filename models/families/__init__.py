@@ -1,7 +1,7 @@
 """Every GAN family, one line each. To add one: write its file here and its recipe in `training/recipes`."""
 
 from models.errors import UnknownFamilyError
-from models.families import conditional, cyclegan, dcgan, mlp, pix2pix, srgan
+from models.families import conditional, cyclegan, dcgan, inpaint, mlp, pix2pix, srgan
 from models.family import Family
 
 FAMILIES: dict[str, Family] = {
@@ -11,6 +11,7 @@ FAMILIES: dict[str, Family] = {
     "srgan": srgan.FAMILY,
     "pix2pix": pix2pix.FAMILY,
     "cyclegan": cyclegan.FAMILY,
+    "inpaint": inpaint.FAMILY,
 }
 
 

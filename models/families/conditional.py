@@ -138,4 +138,5 @@ FAMILY = Family(
     generator=Generator,
     discriminator=Discriminator,
     paper="https://arxiv.org/abs/1802.05637",
+    extras={"discriminator": Discriminator},
 )

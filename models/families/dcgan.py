@@ -76,4 +76,5 @@ FAMILY = Family(
     generator=Generator,
     discriminator=Discriminator,
     paper="https://arxiv.org/abs/1511.06434",
+    extras={"discriminator": Discriminator},
 )

@@ -11,9 +11,8 @@ from typing import Self
 import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from models.blocks import groups, leaky
+from models.blocks import Down, Up, leaky
 from models.family import Family, TranslatorHParams
 from models.tasks import Task
 
@@ -48,30 +47,6 @@ class Pix2pixHParams(TranslatorHParams):
     def widths(self) -> list[int]:
         """Feature maps of each level, outermost first."""
         return [min(self.width * 2**i, self.max_width) for i in range(self.depth)]
-
-
-class Down(nn.Module):
-    """x (B, a, H, W) → (B, b, H / 2, W / 2)."""
-
-    def __init__(self, a: int, b: int) -> None:
-        super().__init__()
-        self.conv = nn.Conv2d(a, b, kernel_size=4, stride=2, padding=1)
-        self.norm = nn.GroupNorm(groups(b), b)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return leaky(self.norm(self.conv(x)))
-
-
-class Up(nn.Module):
-    """x (B, a, H, W) → (B, b, 2H, 2W)."""
-
-    def __init__(self, a: int, b: int) -> None:
-        super().__init__()
-        self.conv = nn.ConvTranspose2d(a, b, kernel_size=4, stride=2, padding=1)
-        self.norm = nn.GroupNorm(groups(b), b)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return F.relu(self.norm(self.conv(x)))
 
 
 class Generator(nn.Module):

@@ -18,4 +18,5 @@ RECIPES: dict[str, Callable[[TrainConfig, Family, Any, Hardware], Recipe]] = {
     "srgan": PairedRecipe,
     "pix2pix": PairedRecipe,
     "cyclegan": CycleganRecipe,
+    "inpaint": PairedRecipe,
 }

@@ -26,7 +26,7 @@ class AdversarialRecipe:
     Generated pictures have the labels of the real ones beside them, so the classes are as frequent as in the data.
     """
 
-    publishes: ClassVar[Mapping[str, str]] = {"generator": "ema"}
+    publishes: ClassVar[Mapping[str, str]] = {"generator": "ema", "discriminator": "discriminator"}
 
     def __init__(self, config: TrainConfig, family: Family, hparams: LatentHParams, hardware: Hardware) -> None:
         self.hparams = hparams

@@ -1,7 +1,8 @@
-"""Generators that are given a picture and know the answer while they learn: the update of `srgan` and `pix2pix`.
+"""Generators that are given a picture and know the answer while they learn: the update of `srgan`, `pix2pix` and `inpaint`.
 
 The generator's loss is a distance to the answer (L1), the discriminator's word, and the distance in the discriminator's own
-features (https://arxiv.org/abs/1711.11585), each with a weight of its own.
+features (https://arxiv.org/abs/1711.11585), each with a weight of its own; and of those that take noise, how alike two answers
+to the same picture are (mode seeking, https://arxiv.org/abs/1903.05628).
 """
 
 import copy
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim import Adam, Optimizer
 
+from models.families.inpaint import InpaintHParams, with_hole
 from models.families.pix2pix import Pix2pixHParams
 from models.families.srgan import SrganHParams, shrink
 from models.family import Family, HParams
@@ -22,11 +24,13 @@ from training.config import ConfigError, SnapshotConfig, TrainConfig
 from training.data import TrainingData
 from training.device import Hardware
 from training.ema import Ema
+from training.holes import random_holes
 from training.losses import LOSSES, gradient_penalty, normalise_spectrally
 from training.metrics.progress import Progress
 from training.pictures import png, tile
 
 PREVIEW_SEED = 0
+ALIKE = 1e-3  # two answers that differ by less than this, of a range of 2, count as much as equal ones nearly
 SHOWN = 3  # pictures of an example: what was given, what was made of it, what it should be
 
 
@@ -37,6 +41,7 @@ class Example:
     given: Tensor  # to the generator
     wanted: Tensor  # from it
     beside: tuple[Tensor, ...] = ()  # what the discriminator sees beside an answer
+    noise: tuple[Tensor, ...] = ()  # (B, z_dim), for generators that take any
 
 
 def scaled_down(hparams: SrganHParams, batch: tuple[Tensor, ...]) -> Example:
@@ -52,9 +57,17 @@ def answered(hparams: Pix2pixHParams, batch: tuple[Tensor, ...]) -> Example:
     return Example(given, wanted, (given,))
 
 
+def with_holes(hparams: InpaintHParams, batch: tuple[Tensor, ...]) -> Example:
+    """Pictures → the same with holes in them; the discriminator is told where."""
+    x = batch[0]
+    given = with_hole(x, random_holes(len(x), hparams.resolution).to(x.device)).contiguous(memory_format=torch.channels_last)
+    return Example(given, x, (given,), (torch.randn(len(x), hparams.z_dim, device=x.device),))
+
+
 EXAMPLES: dict[str, Callable[[Any, tuple[Tensor, ...]], Example]] = {
     "srgan": scaled_down,
     "pix2pix": answered,
+    "inpaint": with_holes,
 }
 
 
@@ -101,9 +114,13 @@ class PairedRecipe:
     def step(self, batch: tuple[Tensor, ...], step: int, images_seen: int) -> dict[str, Tensor]:
         example = self.example(self.hparams, batch)
         with self.hardware.autocast():
-            fake = self.generator(example.given).float()
+            fake = self.generator(example.given, *example.noise).float()
         distance = F.l1_loss(fake, example.wanted)
         stats, loss = {"loss/l1": distance.detach()}, self.weights.l1 * distance
+        if self.weights.diversity and example.noise:
+            alike = self._alike(example, fake)
+            loss = loss + self.weights.diversity * alike
+            stats["loss/alike"] = alike.detach()
         if self.discriminator is not None:
             penalise = (step + 1) % self.weights.penalty_every == 0
             stats |= self._update_discriminator(self.discriminator, example, fake.detach(), penalise=penalise)
@@ -119,6 +136,15 @@ class PairedRecipe:
             self.discriminator.requires_grad_(True)
         self.ema.update(self.generator, len(fake) * self.hardware.processes, images_seen)
         return stats
+
+    def _alike(self, example: Example, fake: Tensor) -> Tensor:
+        """How little another answer differs, for how much its noise does: a mean over the batch."""
+        (z,) = example.noise
+        other = torch.randn_like(z)
+        with self.hardware.autocast():
+            another = self.generator(example.given, other).float()
+        alike: Tensor = (z - other).abs().mean(dim=1) / ((another - fake).abs().mean(dim=(1, 2, 3)) + ALIKE)
+        return alike.mean()
 
     def _update_discriminator(
         self, discriminator: nn.Module, example: Example, fake: Tensor, *, penalise: bool
@@ -166,8 +192,8 @@ class PairedRecipe:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(PREVIEW_SEED)
             batch = data.batch(torch.arange(count), mirror=False)
-        example = self.example(self.hparams, tuple(t.to(self.hardware.device) for t in batch))
-        made = self.ema.network(example.given)
-        given = F.interpolate(example.given, size=made.shape[2:], mode="nearest")
+            example = self.example(self.hparams, tuple(t.to(self.hardware.device) for t in batch))
+        made = self.ema.network(example.given, *example.noise)
+        given = F.interpolate(example.given[:, : made.shape[1]], size=made.shape[2:], mode="nearest")
         shown = torch.stack([to_uint8(t) for t in (given, made, example.wanted)], dim=1).flatten(0, 1).cpu()
         return png(tile(shown, columns * SHOWN))
