@@ -19,6 +19,7 @@ EPSILON = 1e-8
 COARSER = 3  # besides the picture itself, it is compared at a half, a quarter and an eighth of its size
 NORMAL = 2e-3  # how much an unlikely latent counts beside the distance
 REALISM = 3e-3  # and how much a picture that the discriminator takes for a generated one
+START = 0.5  # length of the latents that ways to fill a hole are searched from: half that of a drawn one
 NEAR_HOLE = 7  # px: known pixels count by how much of a window of this side is unknown
 
 

@@ -21,6 +21,7 @@ TINY: dict[str, dict[str, Any]] = {
     "dcgan": {"z_dim": 8, "resolution": 16, "channels": 3, "width": 8, "max_width": 16},
     "pix2pix": {"resolution": 16, "width": 8, "max_width": 16, "depth": 3, "d_width": 4, "d_halvings": 1},
     "cyclegan": {"resolution": 16, "widths": (8, 8, 16), "blocks": 2, "d_width": 4, "d_halvings": 1},
+    "inpaint": {"resolution": 16, "z_dim": 4, "width": 8, "max_width": 16, "depth": 2, "d_width": 4, "d_halvings": 1},
     "srgan": {"resolution": 32, "channels": 3, "width": 8, "blocks": 2, "d_width": 4},
 }
 REAL_SIZE: dict[str, dict[str, Any]] = {
@@ -92,4 +93,5 @@ def make_translators(zoo: Path) -> Path:
     make_entry(zoo, "facades", "pix2pix")
     make_entry(zoo, "horses", "cyclegan")
     make_entry(zoo, "photo-x4", "srgan")
+    make_entry(zoo, "holes", "inpaint")
     return zoo

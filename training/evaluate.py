@@ -14,8 +14,10 @@ from torch import Tensor
 
 from models.checkpoint import Checkpoint
 from models.manifest import Metric
+from models.tasks import Task
 from training import evaluate_answers
 from training.data import DataConfig, DataError, LabelledImages, load_labelled
+from training.evaluate_holes import fill_by_search, inpainting, measure_holes
 from training.metrics import cas
 from training.metrics.cache import DEFAULT_CACHE, Trained, trained_classifier
 from training.metrics.class_presence import MIN_SHARE, classes_present
@@ -30,6 +32,7 @@ from training.metrics.rotations import rotated
 
 PRESENCE_PICTURES = 1000
 NEIGHBOURS = 5
+HOLES_SEARCHED = 100  # pictures: a search takes about as long as training on one
 
 
 @dataclass(frozen=True)
@@ -115,10 +118,13 @@ def evaluate(
 
     Always `fd`, `kd`, `density`, `coverage`, `memorised`; of label-conditional models also `label_match`, `cas`, `cas_real`
     and `cas_gap`; of unconditional models of labelled data `classes_present`. Of models that answer pictures, see
-    `training.evaluate_answers`. `quick` takes seconds and is for tests. Raises
-    DataError where data and model don't belong together, NoTestSplitError where nothing was held out.
+    `training.evaluate_answers`, of those that fill holes `training.evaluate_holes`. `quick` takes seconds and is for tests.
+    Raises DataError where data and model don't belong together, NoTestSplitError where nothing was held out.
     """
     scale = QUICK if quick else FULL
+    if checkpoint.manifest.task is Task.INPAINTING:
+        test = _some(load_labelled(data, "test"), scale.real_pictures)
+        return inpainting(checkpoint, test.images, progress, scale.note)
     if not checkpoint.from_latents:
         answers = evaluate_answers.Scale(scale.features, scale.judge, scale.note)
         return evaluate_answers.evaluate_answers(checkpoint, data, answers, cache, progress)
@@ -152,6 +158,9 @@ def measure(
             metrics |= more
         else:
             metrics |= _presence(bench, judge, images)
+    if asked is None and "discriminator" in checkpoint.extras:
+        held_out = _some(test, min(HOLES_SEARCHED, scale.pictures)).images
+        metrics |= measure_holes(held_out, {"searched": fill_by_search(checkpoint)}, bench.progress, scale.note)
     pairs = tuple((images[i], train.images[j]) for i, j in memory.closest(16))
     return Evaluation(metrics, label_recall, cas_recall, memory, pairs)
 

@@ -101,7 +101,7 @@ class ImageToImage:
                 )
             question = await self._canvas(served, order.picture, order.hole, order.fit)
             label: int | None = None
-            if served.manifest.task is Task.INPAINTING:
+            if served.manifest.task is Task.INPAINTING and order.label is None:
                 made = await self._filled_at_once(work, question, seeds)
             else:
                 label = await self._label(work, order.label, question)
@@ -124,7 +124,7 @@ class ImageToImage:
 
     async def discriminate(self, order: ScoreOrder, timeout_s: float) -> Scored:
         """What a model's discriminator says of pictures."""
-        served = self._library.find(order.model, FROM_LATENTS) if order.model else self._with_discriminator()
+        served = self._library.find(order.model, FROM_LATENTS) if order.model else self._judge_of(order)
         work = Work(served, time.monotonic() + timeout_s)
         with about(served):
             if DISCRIMINATOR not in served.manifest.extras:
@@ -209,19 +209,19 @@ class ImageToImage:
     def _drawing(self, work: Work, pictures: Any, seeds: Sequence[int | None], labels: Sequence[int | None]) -> Drawing:
         return Drawing(work.model, pictures, seeds, labels, None, work.queue_ms, work.inference_ms, 0.0)
 
-    def _with_discriminator(self) -> Served:
-        """The first model that can score pictures, or else the first from latents, which then says that it can't."""
-        first = self._library.catalog.first_for(FROM_LATENTS)
-        fit = (
-            s for s in self._library.catalog.healthy() if s.manifest.task in FROM_LATENTS and DISCRIMINATOR in s.manifest.extras
-        )
-        return first if DISCRIMINATOR in first.manifest.extras else next(fit, first)
+    def _judge_of(self, order: ScoreOrder) -> Served:
+        """The first model that can score pictures, with labels or without, as they came; or the first, which says why not."""
+        catalog = self._library.catalog
+        first = catalog.first_for(FROM_LATENTS)
+        task = Task.UNCONDITIONAL if order.labels is None else Task.CONDITIONAL
+        able = (s for s in (first, *catalog.healthy()) if s.manifest.task is task and DISCRIMINATOR in s.manifest.extras)
+        return next(able, first)
 
     def _classes_to_score(self, served: Served, order: ScoreOrder) -> tuple[Tensor, ...]:
         names = served.manifest.labels
-        if not names:
-            return ()
         if order.labels is None:
+            if not names:
+                return ()
             raise InvalidRequestError("label", "this model's discriminator judges pictures as those of a class: say which")
         if len(order.labels) != len(order.pictures):
             count = f"{len(order.labels)} labels for {len(order.pictures)} pictures"

@@ -13,11 +13,9 @@ from torch import Tensor
 
 from app.engine.fitting import Fit, Mask, Picture, as_channels, resized, resized_around, shrunk_into, squared
 from models.families.inpaint import with_hole
-from models.inversion import blended, context_weights
+from models.inversion import START, blended, context_weights
 from models.latents import latents
 from models.pixels import from_uint8, to_uint8
-
-START = 0.5  # length of the latents that ways to fill a hole are searched from: half that of a drawn one
 
 
 @dataclass(frozen=True, eq=False)

@@ -32,7 +32,8 @@ def example_rows(checkpoint: Checkpoint) -> Rows:
     if isinstance(hparams, TranslatorHParams):
         side = hparams.resolution // hparams.scale
         generator = torch.Generator().manual_seed(EXAMPLE_SEED)
-        return (torch.rand(EXAMPLES, hparams.given_channels, side, side, generator=generator) * 2 - 1,)
+        pictures = torch.rand(EXAMPLES, hparams.given_channels, side, side, generator=generator) * 2 - 1
+        return (pictures, latents(range(EXAMPLES), hparams.noise_dim)) if hparams.noise_dim else (pictures,)
     z = latents(range(EXAMPLES), checkpoint.latent.z_dim)
     classes = checkpoint.latent.classes
     if not classes:

@@ -29,7 +29,7 @@ def test_answers_that_are_the_tiles_themselves_give_the_picture_back(
     assert picture.shape[0] % multiple_of == picture.shape[1] % multiple_of == 0
     tiling = lay(*picture.shape[:2], multiple_of=multiple_of, reach=reach, most_pixels=most)
     plan = TilePlan(picture, tiling)
-    answers = to_uint8(plan.rows(0, len(plan))).numpy().repeat(scale, axis=1).repeat(scale, axis=2)
+    answers = to_uint8(*plan.rows(0, len(plan))).numpy().repeat(scale, axis=1).repeat(scale, axis=2)
     joined = join(tiling, list(answers), scale)
     assert np.array_equal(joined, picture.repeat(scale, axis=0).repeat(scale, axis=1))
     least = max(4 * (reach or 0), 2 * multiple_of)
@@ -51,7 +51,7 @@ def test_a_network_with_a_reach_answers_tiles_as_it_answers_the_whole(size: tupl
     assert len(tiling) > 2
     plan = TilePlan(picture, tiling)
     with torch.inference_mode():
-        answers = [to_uint8(network(plan.rows(i, i + 1)))[0].numpy() for i in range(len(plan))]
+        answers = [to_uint8(network(*plan.rows(i, i + 1)))[0].numpy() for i in range(len(plan))]
     difference = np.abs(plan.joined(answers, 4).astype(int) - whole)
     assert difference.max() <= 1  # of rounding
 
@@ -67,7 +67,7 @@ def test_a_network_that_sees_everything_shows_no_seam() -> None:
     tiling = lay(256, 256, multiple_of=hp.multiple_of, reach=hp.reach, most_pixels=96 * 96)
     plan = TilePlan(picture, tiling)
     with torch.inference_mode():
-        answers = [to_uint8(network(plan.rows(i, i + 1)))[0].numpy() for i in range(len(plan))]
+        answers = [to_uint8(network(*plan.rows(i, i + 1)))[0].numpy() for i in range(len(plan))]
     cut = replace(tiling, blend=False)
     blended, hard = plan.joined(answers, 1).astype(int), join(cut, answers, 1).astype(int)
     taken_over = [(a + tiling.width + b) // 2 - 1 for a, b in pairwise(tiling.lefts)]

@@ -130,8 +130,9 @@ def test_a_loaded_generator_draws_what_was_saved(entry: Path) -> None:
     assert not any(p.requires_grad or p.is_meta for p in checkpoint.generator.parameters())
 
 
-def test_an_entry_has_its_four_files_and_nothing_else(entry: Path) -> None:
-    assert sorted(p.name for p in entry.iterdir()) == sorted([MANIFEST_FILE, WEIGHTS_FILE, SAMPLES_FILE, CARD_FILE])
+def test_an_entry_has_its_files_and_nothing_else(entry: Path) -> None:
+    files = [MANIFEST_FILE, WEIGHTS_FILE, SAMPLES_FILE, CARD_FILE, "discriminator.safetensors"]
+    assert sorted(p.name for p in entry.iterdir()) == sorted(files)
     assert [p.name for p in entry.parent.iterdir()] == ["3"]
 
 

@@ -23,7 +23,8 @@ def inputs(family: Family, batch: int) -> list[Tensor]:
     hp = hparams(family)
     if isinstance(hp, TranslatorHParams):
         side = hp.resolution // hp.scale
-        return [torch.rand(batch, hp.given_channels, side, side, generator=torch.Generator().manual_seed(1)) * 2 - 1]
+        pictures = torch.rand(batch, hp.given_channels, side, side, generator=torch.Generator().manual_seed(1)) * 2 - 1
+        return [pictures, latents(range(batch), hp.noise_dim)] if hp.noise_dim else [pictures]
     assert isinstance(hp, LatentHParams)
     labels = [one_hot([i % hp.classes for i in range(batch)], hp.classes)] if family.conditional else []
     return [latents(range(batch), hp.z_dim), *labels]
@@ -33,7 +34,7 @@ def seen_beside(family: Family, batch: list[Tensor]) -> list[Tensor]:
     """What its discriminator sees beside a picture: class weights, if anything."""
     if family.from_latents:
         return batch[1:]
-    return batch if family.name == "pix2pix" else []
+    return batch[:1] if family.name in ("pix2pix", "inpaint") else []
 
 
 def perturbed(network: torch.nn.Module) -> torch.nn.Module:

@@ -1,0 +1,202 @@
+"""The CPU."""
+
+import os
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from app.engine.device.contract import Answers, Device, DeviceError, Network, Pixels, Rows, autocast
+from app.engine.options import Precision
+from models.hardware import has_bfloat16
+from models.pixels import to_uint8
+
+L = TypeVar("L", bound=nn.Module)
+
+CONVOLUTIONAL_SIZES = (1, 2, 4, 8)  # eight rows have the throughput of sixty-four, and are over soon
+LINEAR_SIZES = (8, 16, 32, 64)  # a product of matrices costs the same for one row as for eight
+MOST_INPUT_PIXELS = 8 * 64 * 64  # of a forward that takes pictures
+MAX_AUTO_LANES = 8
+
+
+class CpuDevice(Device):
+    """The CPU: one intra-op thread a lane, and as many lanes as there are cores to use.
+
+    Lanes of one thread each, rather than one lane of many threads: networks this small gain little from being split up, the
+    threads of one forward wait for its slowest on a busy machine (measured: 40 times slower beside one other process), and
+    pictures do not depend on the number of cores.
+    """
+
+    name = "cpu"
+
+    def __init__(self, precision: Precision, lanes: int | None, processes: int = 1) -> None:
+        has_bf16 = has_bfloat16(torch.device("cpu"))
+        if precision == "bfloat16" and not has_bf16:
+            raise DeviceError("this CPU has no bfloat16 arithmetic (AVX512-BF16); set GANYMEDE_PRECISION to float32 or auto")
+        self.precision = "bfloat16" if precision == "bfloat16" or (precision == "auto" and has_bf16) else "float32"
+        self.lanes = lanes or max(1, min(len(os.sched_getaffinity(0)) // processes, MAX_AUTO_LANES))
+        torch.set_num_threads(1)
+
+    def start_thread(self) -> None:
+        torch.set_num_threads(1)  # OpenMP keeps its own count for each thread
+
+    def prepare_for_any_shape(self, generator: nn.Module) -> Network:
+        return CpuNetwork(self._in_its_fastest_form(generator), self.precision, (1,))
+
+    def prepare_numbers(self, network: nn.Module) -> Network:
+        return CpuNumbers(network.to(memory_format=torch.channels_last))  # type: ignore[call-overload]
+
+    def prepare(self, generator: nn.Module, example: Rows) -> Network:
+        generator = self._in_its_fastest_form(generator)
+        sizes: tuple[int, ...] = CONVOLUTIONAL_SIZES if convolutional(generator) else LINEAR_SIZES
+        if example[0].dim() == 4:  # pictures: one that is large keeps a core busy by itself
+            pixels = example[0].shape[2] * example[0].shape[3]
+            sizes = tuple(size for size in sizes if size == 1 or size * pixels <= MOST_INPUT_PIXELS)
+        network = CpuNetwork(generator, self.precision, sizes)
+        network.sizes = agreeing_sizes(network, example)
+        network.enough = rows_at_half_rate(network, example)
+        return network
+
+    def _in_its_fastest_form(self, generator: nn.Module) -> nn.Module:
+        if not convolutional(generator):
+            return generator
+        replace_layers(generator, nn.Linear, SteadyLinear)
+        if self.precision == "float32" and can_pack():
+            replace_layers(generator, nn.ConvTranspose2d, PackedUp)
+        arranged: nn.Module = generator.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        return arranged
+
+
+def convolutional(network: nn.Module) -> bool:
+    """Whether a network convolves anything."""
+    return any(isinstance(layer, nn.Conv2d | nn.ConvTranspose2d | PackedUp) for layer in network.modules())
+
+
+class CpuNetwork(Network):
+    """A generator on the CPU, run as it is."""
+
+    def __init__(self, generator: nn.Module, precision: str, sizes: tuple[int, ...]) -> None:
+        self._generator = generator
+        self._precision = precision
+        self.sizes = sizes
+
+    def for_any_shape(self) -> Network:
+        return CpuNetwork(self._generator, self._precision, (1,))
+
+    def images(self, rows: Rows) -> Tensor:
+        """What the generator draws, before it is rounded to 8 bits: (n, C, H, W)."""
+        with torch.inference_mode(), autocast("cpu", self._precision):
+            images: Tensor = self._generator(*rows)
+        return images
+
+    def _draw(self, rows: Rows) -> Pixels:
+        with torch.inference_mode():
+            pixels: Pixels = to_uint8(self.images(rows)).numpy()
+        return pixels
+
+
+class CpuNumbers(Network):
+    """A network on the CPU whose answers are numbers."""
+
+    def __init__(self, network: nn.Module) -> None:
+        self._network = network
+        self.sizes = (1,)
+
+    def _draw(self, rows: Rows) -> Answers:
+        with torch.no_grad():  # and not inference mode, in which nothing inside could take a gradient
+            numbers: Answers = self._network(*rows).numpy()
+        return numbers
+
+
+class SteadyLinear(nn.Module):
+    """A linear layer x (n, in) → (n, out) whose rows have the same bits for every n.
+
+    Libraries take other kernels for a few rows than for many. Here there are always eight, or a multiple: beside
+    convolutions that costs nothing, as reading the weights is what takes the time.
+    """
+
+    def __init__(self, linear: nn.Linear) -> None:
+        super().__init__()
+        self.linear = linear
+
+    def forward(self, x: Tensor) -> Tensor:
+        missing = -len(x) % 8
+        out: Tensor = self.linear(F.pad(x, (0, 0, 0, missing)))[: len(x)] if missing else self.linear(x)
+        return out
+
+
+class PackedUp(nn.Module):
+    """A transposed convolution whose weights have been brought into oneDNN's own layout once, and not at every call.
+
+    As inductor packs them, without its compiler. It matters for a few rows, where packing takes longer than the product.
+    """
+
+    def __init__(self, layer: nn.ConvTranspose2d) -> None:
+        super().__init__()
+        self.bias = layer.bias
+        self.places = [list(x) for x in (layer.padding, layer.output_padding, layer.stride, layer.dilation)]
+        self.groups = layer.groups
+        with torch.inference_mode():
+            reorder = torch.ops.mkldnn._reorder_convolution_transpose_weight
+            self.weight = reorder(layer.weight.contiguous(), *self.places, layer.groups)
+
+    def forward(self, x: Tensor) -> Tensor:
+        apply = torch.ops.mkldnn._convolution_transpose_pointwise
+        out: Tensor = apply(x, self.weight, self.bias, *self.places, self.groups, "none", [], "")
+        return out
+
+
+def replace_layers(network: nn.Module, kind: type[L], replacement: Callable[[L], nn.Module]) -> None:
+    """Puts another layer in the place of every layer of a kind, however deep inside."""
+    for name, layer in list(network.named_children()):
+        if isinstance(layer, kind):
+            setattr(network, name, replacement(layer))
+        else:
+            replace_layers(layer, kind, replacement)
+
+
+def can_pack() -> bool:
+    """Whether this build of torch packs weights: the functions are torch's own, for its compiler, and may move."""
+    try:
+        layer = PackedUp(nn.ConvTranspose2d(2, 2, kernel_size=4, stride=2, padding=1))
+        with torch.inference_mode():
+            layer(torch.zeros(1, 2, 4, 4))
+    except (AttributeError, RuntimeError, TypeError):
+        return False
+    return True
+
+
+def agreeing_sizes(network: CpuNetwork, example: Rows) -> tuple[int, ...]:
+    """Those of the network's sizes in which every picture has the same bits as in the largest, which is one of them.
+
+    Which kernel runs depends on shapes and never on values, so what agrees on some pictures agrees on all.
+    """
+    largest = network.sizes[-1]
+    count = largest * min(2, len(example[0]) // largest)
+
+    def drawn(size: int) -> Tensor:
+        return torch.cat([network.images(tuple(r[i : i + size] for r in example)) for i in range(0, count, size)])
+
+    reference = drawn(largest)
+    return tuple(size for size in network.sizes if size == largest or torch.equal(drawn(size), reference))
+
+
+def rows_at_half_rate(network: Network, example: Rows) -> int:
+    """The fewest rows of which a forward, padded as they are, draws at least half as many a second as the best forward does."""
+
+    def seconds(size: int) -> float:
+        rows = tuple(r[:size] for r in example)
+        times = []
+        for _ in range(3):
+            began = time.perf_counter()
+            network.draw(rows)
+            times.append(time.perf_counter() - began)
+        return min(times)
+
+    taken = {size: seconds(size) for size in network.sizes}
+    best = max(size / s for size, s in taken.items())
+    padded = {rows: next(size for size in network.sizes if size >= rows) for rows in range(1, network.sizes[-1] + 1)}
+    return next(rows for rows, size in padded.items() if rows / taken[size] >= best / 2)
