@@ -15,8 +15,9 @@ from torch import Tensor
 from models.checkpoint import Checkpoint
 from models.manifest import Metric
 from models.tasks import Task
-from training import evaluate_answers
+from training import answer_bench
 from training.data import DataConfig, DataError, LabelledImages, load_labelled
+from training.evaluate_answers import evaluate_answers
 from training.evaluate_holes import fill_by_search, inpainting, measure_holes
 from training.metrics import cas
 from training.metrics.cache import DEFAULT_CACHE, Trained, trained_classifier
@@ -126,8 +127,8 @@ def evaluate(
         test = _some(load_labelled(data, "test"), scale.real_pictures)
         return inpainting(checkpoint, test.images, progress, scale.note)
     if not checkpoint.from_latents:
-        answers = evaluate_answers.Scale(scale.features, scale.judge, scale.note)
-        return evaluate_answers.evaluate_answers(checkpoint, data, answers, cache, progress)
+        answers = answer_bench.Scale(scale.features, scale.judge, scale.note)
+        return evaluate_answers(checkpoint, data, answers, cache, progress)
     return measure(checkpoint, data, scale, progress=progress, cache=cache).metrics
 
 

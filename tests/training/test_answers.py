@@ -8,6 +8,7 @@ from PIL import Image
 
 from models.checkpoint import load_checkpoint
 from training.__main__ import main
+from training.evaluate_enlarged import fine_detail
 from training.run_dir import RunDir, weights_of
 
 SIDE = 16
@@ -54,9 +55,9 @@ METRICS = {
     "cyclegan": {f"{what}_{way}" for what in ("translated", "untranslated", "cycle_psnr") for way in ("a2b", "b2a")},
     "srgan": {
         f"{what}_{where}{by}"
-        for where in ("val", "bench")
-        for what, parts in {"psnr_y": ("", "_bicubic"), "ssim_y": ("", "_bicubic"), "disagreement": ("",)}.items()
-        for by in parts
+        for where, extra in (("val", ("kd", "fd")), ("bench", ()))
+        for what in ("psnr_y", "ssim_y", "sharpness", "disagreement", *extra)
+        for by in ("", "_bicubic")
     },
 }
 
@@ -114,3 +115,12 @@ def test_from_data_to_a_measured_entry(
     told = capsys.readouterr().out
     for name, metric in metrics.items():
         assert f"{name}: card {metric.value:.6g}, now {metric.value:.6g}" in told
+
+
+def test_sharpness_is_the_energy_of_the_finest_detail() -> None:
+    flat = torch.full((1, 3, 8, 8), 100, dtype=torch.uint8)
+    assert fine_detail(flat).item() == pytest.approx(0, abs=1e-18)
+    board = flat.clone()
+    board[:, :, ::2, ::2] = board[:, :, 1::2, 1::2] = 200
+    # luma differs by 100 · 219 / 255 between neighbours, and the Laplacian by four times that
+    assert fine_detail(board).item() == pytest.approx((4 * 100 * 219 / 255) ** 2)
