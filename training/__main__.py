@@ -10,13 +10,14 @@ from pathlib import Path
 from models.checkpoint import load_checkpoint
 from models.errors import ModelError
 from training.card import metrics_table
-from training.config import ConfigError, load_config, parse_config
-from training.data import DataConfig, DataError
+from training.config import SHIPPED_CONFIGS, ConfigError, load_config, parse_config
+from training.data import DataError
 from training.journal import DivergedError
 from training.metrics.cache import DEFAULT_CACHE
 from training.progress import EvaluationProgress, TrainingProgress
 from training.run_dir import RunDir
 
+BESIDE = "another run on the same data, whose numbers are told for comparison; may be given more than once"
 CACHE = DEFAULT_CACHE  # classifiers of `evaluate`, which need training once for each data set
 
 
@@ -39,8 +40,9 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m training", description="Trains GANs and publishes them to the zoo.")
     verbs = parser.add_subparsers(required=True, metavar="VERB")
 
+    shipped = ", ".join(sorted(path.stem for path in SHIPPED_CONFIGS.glob("*.toml")))
     run = verbs.add_parser("run", help="train from a TOML config; the same command again goes on where a killed run was")
-    run.add_argument("config", type=Path, help="a TOML file, or the name of a shipped one: fashion, digits-mlp, flowers")
+    run.add_argument("config", type=Path, help=f"a TOML file, or the name of a shipped one: {shipped}")
     run.add_argument("overrides", nargs="*", metavar="key=value", help="e.g. total_images=200000 data.path=my.zip loss.r1=1.0")
     run.add_argument("--amend", action="store_true", help="go on with other values than the run was begun with")
     run.set_defaults(verb=_run)
@@ -49,6 +51,7 @@ def _parser() -> argparse.ArgumentParser:
     publish.add_argument("run", type=Path, help="the run's folder, e.g. runs/fashion")
     publish.add_argument("--zoo", type=Path, default=_zoo(), help="where models lie (default: %(default)s)")
     publish.add_argument("--quick", action="store_true", help="measure on few pictures; the card says so")
+    publish.add_argument("--beside", type=Path, action="append", default=[], metavar="RUN", help=BESIDE)
     publish.set_defaults(verb=_publish)
 
     evaluate = verbs.add_parser("evaluate", help="measure a published model again, beside what its card says")
@@ -56,6 +59,7 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--zoo", type=Path, default=_zoo(), help="where models lie (default: %(default)s)")
     evaluate.add_argument("--data", type=Path, help="where its data set lies, if not where its config says")
     evaluate.add_argument("--quick", action="store_true", help="measure on few pictures; not comparable with the card")
+    evaluate.add_argument("--beside", type=Path, action="append", default=[], metavar="RUN", help=BESIDE)
     evaluate.set_defaults(verb=_evaluate)
     return parser
 
@@ -78,7 +82,8 @@ def _publish(options: argparse.Namespace) -> int:
     from training.publish import publish  # noqa: PLC0415
 
     with EvaluationProgress() as progress:
-        entry = publish(RunDir(options.run), options.zoo, CACHE, progress, quick=options.quick)
+        beside = [RunDir(path) for path in options.beside]
+        entry = publish(RunDir(options.run), options.zoo, CACHE, progress, quick=options.quick, beside=beside)
     logging.info("published %s\nA running service that watches %s serves it in a moment.", entry, options.zoo)
     return 0
 
@@ -88,11 +93,15 @@ def _evaluate(options: argparse.Namespace) -> int:
 
     checkpoint = load_checkpoint(find_entry(options.model, options.zoo))
     recipe = {"name": checkpoint.manifest.name, **checkpoint.manifest.training.config}
-    data: DataConfig = parse_config(recipe, "the model's manifest").data
+    config = parse_config(recipe, "the model's manifest")
     if options.data:
-        data = data.model_copy(update={"path": options.data})
+        config = config.model_copy(update={"data": config.data.model_copy(update={"path": options.data})})
     with EvaluationProgress() as progress:
-        measured = evaluate(checkpoint, data, quick=options.quick, progress=progress, cache=CACHE)
+        measured = evaluate(checkpoint, config.data, quick=options.quick, progress=progress, cache=CACHE)
+        for path in options.beside:
+            from training.publish import measured_beside  # noqa: PLC0415
+
+            measured |= measured_beside(RunDir(path), config, options.zoo, CACHE, progress, quick=options.quick)
     said = checkpoint.manifest.metrics
     sys.stdout.write(f"{metrics_table(measured)}\n\n")
     for name, metric in measured.items():

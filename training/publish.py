@@ -3,7 +3,8 @@
 import copy
 import platform
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from torch.nn.utils import parametrize
 from models.checkpoint import WEIGHTS_FILE, Checkpoint, pack_weights, save_checkpoint
 from models.families import family_named
 from models.family import HParams
-from models.manifest import Data, Manifest, Output, Training, Weights
+from models.manifest import Data, Manifest, Metric, Output, Training, Weights
 from training.card import write_card
 from training.config import ConfigError, TrainConfig, to_json
 from training.data import LabelledImages, TrainingData, load
@@ -24,6 +25,7 @@ from training.device import Hardware
 from training.evaluate import evaluate
 from training.loop import hparams_for
 from training.metrics.progress import Progress
+from training.recipe import Recipe
 from training.recipes import RECIPES
 from training.run_dir import RunDir
 
@@ -36,11 +38,51 @@ NOT_PART_OF_THE_RECIPE = {
 }  # paths, or nothing that decides the weights
 
 
-def publish(run: RunDir, zoo: Path, cache: Path, progress: Progress, *, quick: bool = False) -> Path:
+@dataclass(frozen=True)
+class Averaged:
+    """What a run has come to: its averaged networks, as an entry without metrics and as weights files."""
+
+    config: TrainConfig
+    data: TrainingData
+    recipe: Recipe
+    checkpoint: Checkpoint
+    weights: dict[str, bytes]
+
+
+def publish(
+    run: RunDir, zoo: Path, cache: Path, progress: Progress, *, quick: bool = False, beside: Sequence[RunDir] = ()
+) -> Path:
     """Measures a run's averaged generator and puts it into the zoo as the next version of the run's name.
 
-    A service that watches the zoo serves it a moment later. Raises `ConfigError` for a run without a state, `DataError`.
+    `beside`: other runs on the same data, whose numbers stand in the card for comparison. A service that watches the zoo serves
+    the entry a moment later. Raises `ConfigError` for a run without a state, `DataError`.
     """
+    averaged = average_of(run, zoo)
+    config, recipe = averaged.config, averaged.recipe
+    metrics = evaluate(averaged.checkpoint, config.data, quick=quick, progress=progress, cache=cache)
+    for other in beside:
+        metrics |= measured_beside(other, config, zoo, cache, progress, quick=quick)
+    manifest = averaged.checkpoint.manifest.model_copy(update={"metrics": metrics, "created": datetime.now(UTC)})
+    shown = averaged.data if averaged.checkpoint.from_latents else load(config.data, "test")
+    sheet, card = recipe.preview(shown, config.snapshots), write_card(manifest, config, averaged.data.skipped)
+    extras = {part: raw for part, raw in averaged.weights.items() if part != GENERATOR}
+    return save_checkpoint(zoo, manifest, averaged.weights[GENERATOR], sheet, card, extras)
+
+
+def measured_beside(
+    other: RunDir, config: TrainConfig, zoo: Path, cache: Path, progress: Progress, *, quick: bool = False
+) -> dict[str, Metric]:
+    """The metrics of another run on this config's data, called `<metric>_<run>`. Raises `ConfigError`, `DataError`."""
+    averaged = average_of(other, zoo)
+    about = averaged.checkpoint.manifest.training
+    told = f" Of the run `{averaged.config.name}`: {about.images_seen:,} pictures in {about.seconds / 3600:.2f} hours."
+    measured = evaluate(averaged.checkpoint, config.data, quick=quick, progress=progress, cache=cache)
+    suffix = averaged.config.name.replace("-", "_")
+    return {f"{k}_{suffix}": m.model_copy(update={"protocol": m.protocol + told}) for k, m in measured.items()}
+
+
+def average_of(run: RunDir, zoo: Path) -> Averaged:
+    """Reads a run's averaged networks. `zoo`: where its next version would go. Raises `ConfigError`, `DataError`."""
     config = run.config()
     data = load(config.data, "train")
     hparams = hparams_for(config, data)
@@ -55,12 +97,7 @@ def publish(run: RunDir, zoo: Path, cache: Path, progress: Progress, *, quick: b
             raise ConfigError(f"{run.path}: the {part} holds NaN or infinity; there is nothing to publish")
     packed = {part: pack_weights(state, file_of(part)) for part, state in states.items()}
     checkpoint = _checkpoint(run, data, hparams, states, {part: described for part, (_, described) in packed.items()}, zoo)
-    metrics = evaluate(checkpoint, config.data, quick=quick, progress=progress, cache=cache)
-    manifest = checkpoint.manifest.model_copy(update={"metrics": metrics, "created": datetime.now(UTC)})
-    shown = data if checkpoint.from_latents else load(config.data, "test")
-    sheet, card = recipe.preview(shown, config.snapshots), write_card(manifest, config, data.skipped)
-    weights = {part: raw for part, (raw, _) in packed.items()}
-    return save_checkpoint(zoo, manifest, weights.pop(GENERATOR), sheet, card, weights)
+    return Averaged(config, data, recipe, checkpoint, {part: raw for part, (raw, _) in packed.items()})
 
 
 def plain_state(network: nn.Module) -> dict[str, torch.Tensor]:

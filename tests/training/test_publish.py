@@ -78,3 +78,18 @@ def test_a_recipe_names_its_data_as_others_would(tmp_path: Path, monkeypatch: py
     assert portable(str(tmp_path / "mnist")) == "mnist"
     assert portable("mnist") == "mnist"
     assert portable(str(tmp_path.parent / "elsewhere")) == str(tmp_path.parent / "elsewhere")
+
+
+def test_another_runs_numbers_stand_beside_its_own(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = str(folder / "tiny.toml")
+    assert main(["run", config, "name=tiny-plain", "total_images=32"]) == 0
+    zoo = folder / "compared"
+    beside = ["--beside", str(folder / "tiny-plain"), "--zoo", str(zoo), "--quick"]
+    assert main(["publish", str(folder / "tiny"), *beside]) == 0
+    metrics = load_checkpoint(zoo / "tiny" / "1").manifest.metrics
+    assert metrics["fd"].value != metrics["fd_tiny_plain"].value
+    assert "`tiny-plain`: 32 pictures" in metrics["fd_tiny_plain"].protocol
+    capsys.readouterr()
+    assert main(["evaluate", "tiny", *beside]) == 0
+    value = f"{metrics['fd_tiny_plain'].value:.6g}"
+    assert f"fd_tiny_plain: card {value}, now {value}" in capsys.readouterr().out
