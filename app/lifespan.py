@@ -21,6 +21,7 @@ def build_engine(app: FastAPI) -> Engine:
         default_model=settings.default_model,
         max_pixels=settings.max_pixels,
         tile_pixels=settings.tile_pixels,
+        progress_s=settings.progress_seconds,
         max_queue_pixels=settings.max_queue_pixels,
         memory_budget_bytes=None if budget is None else budget * MB,
         rescan_s=settings.rescan_seconds,

@@ -54,6 +54,9 @@ class Settings(BaseSettings):
     tile_pixels: int = Field(
         2**15, ge=2**10, description="pixels of a picture that a network is given at a time; less takes less memory"
     )
+    progress_seconds: float = Field(
+        5.0, ge=0.01, le=3600, description="how often the log tells how far a picture of many tiles has come"
+    )
     max_pictures_held: int = Field(
         16, ge=1, le=10_000, description="pictures sent by callers and worked on at a time; more are refused with 503"
     )

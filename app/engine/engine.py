@@ -53,6 +53,7 @@ class EngineConfig:
     max_queue_pixels: int
     memory_budget_bytes: int | None
     rescan_s: float
+    progress_s: float = 5.0  # how often the log tells how far a picture of many tiles has come
 
 
 class Engine:
@@ -66,8 +67,14 @@ class Engine:
         self._lanes = Lanes(device, self._queue, metrics)
         self._library = Library(config.zoo, config.default_model, config.memory_budget_bytes, config.rescan_s, device, metrics)
         self._helpers = ThreadPoolExecutor(HELPER_THREADS, thread_name_prefix="helper", initializer=device.start_thread)
-        limits = {"max_pixels": config.max_pixels, "tile_pixels": config.tile_pixels}
-        self.pictures = ImageToImage(self._library, self._queue, self.offload, **limits)
+        self.pictures = ImageToImage(
+            self._library,
+            self._queue,
+            self.offload,
+            max_pixels=config.max_pixels,
+            tile_pixels=config.tile_pixels,
+            progress_s=config.progress_s,
+        )
         self._draining = False
 
     @contextlib.asynccontextmanager

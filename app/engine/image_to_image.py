@@ -1,6 +1,7 @@
 """Pictures in, pictures (or latents, or scores) out. Routes reach it as `engine.pictures`."""
 
 import asyncio
+import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
@@ -53,6 +54,8 @@ FROM_LATENTS = (Task.UNCONDITIONAL, Task.CONDITIONAL)
 FILLING = (Task.INPAINTING, *FROM_LATENTS)  # in one pass where a model has learned to, else by search
 STEP_COST = 3  # forward passes: a gradient takes two
 
+log = logging.getLogger(__name__)
+
 Offload = Callable[..., Awaitable[Any]]
 
 
@@ -70,12 +73,15 @@ class Work:
 class ImageToImage:
     """The picture endpoints. `offload` runs plain functions in a helper thread."""
 
-    def __init__(self, library: Library, queue: Queue, offload: Offload, *, max_pixels: int, tile_pixels: int) -> None:
+    def __init__(
+        self, library: Library, queue: Queue, offload: Offload, *, max_pixels: int, tile_pixels: int, progress_s: float
+    ) -> None:
         self._library = library
         self._queue = queue
         self._offload = offload
         self._max_pixels = max_pixels
         self._tile_pixels = tile_pixels
+        self._progress_s = progress_s
 
     async def translate(self, order: TranslateOrder, timeout_s: float) -> Answered:
         """The answer of a translation model."""
@@ -197,10 +203,25 @@ class ImageToImage:
         """What a network makes of every row. `pixels`: what a row counts in the queue; default: as much as a picture."""
         done = asyncio.get_running_loop().create_future()
         job = Job(work.model, network, plan, its_pixels, work.deadline, pixels or work.model.pixels, done)
-        await self._queue.submit(job)
+        telling = asyncio.create_task(self._tell_progress(job)) if isinstance(plan, TilePlan) and len(plan) > 1 else None
+        try:
+            await self._queue.submit(job)
+        finally:
+            if telling is not None:
+                telling.cancel()
         work.queue_ms += ((job.started_at or job.submitted_at) - job.submitted_at) * 1000
         work.inference_ms += job.inference_s * 1000
         return job.pieces
+
+    async def _tell_progress(self, job: Job) -> None:
+        """Logs now and then how far a picture of many tiles has come, until it is cancelled."""
+        while True:
+            await asyncio.sleep(self._progress_s)
+            told = f"{job.finished} of {job.size} tiles of {job.model.key[0]}@{job.model.key[1]} are done"
+            if job.finished and job.started_at is not None:
+                left_s = (time.monotonic() - job.started_at) / job.finished * (job.size - job.finished)
+                told += f", about {left_s:.0f} s left"
+            log.info(told)
 
     async def _canvas(self, served: Served, picture: Any, hole: Any, fit: Any) -> Canvas:
         question: Canvas = await self._offload(canvas, picture, hole, served.hparams.resolution, served.hparams.channels, fit)
