@@ -34,6 +34,7 @@ class LossConfig(Section):
     l1: float = Field(0.0, ge=0)  # weight of the mean distance to the target, for families that have one
     matching: float = Field(0.0, ge=0)  # weight of the distance in the discriminator's features, likewise
     cycle: float = Field(0.0, ge=0)  # weight of coming back the same, for families that translate both ways
+    contrast: float = Field(0.0, ge=0)  # weight of each patch telling of its original, likewise: instead of `cycle`, or with it
     identity: float = Field(0.0, ge=0)  # weight of leaving alone what is in the wanted domain already, likewise
     diversity: float = Field(0.0, ge=0)  # weight of answering differently to different noise, for families that take any
     penalty_every: int = Field(4, ge=1)  # steps; lazy regularisation: the weight is multiplied by as much

@@ -73,6 +73,15 @@ class Generator(nn.Module):
             nn.Conv2d(full, hp.channels, kernel_size=3, padding=1),
         )  # fmt: skip
 
+    def features(self, x: Tensor) -> list[Tensor]:
+        """What the way down makes of images: maps at full, half and quarter size, and behind the blocks."""
+        maps = []
+        for layer in self.down:
+            x = layer(x)
+            if isinstance(layer, nn.ReLU):
+                maps.append(x)
+        return [*maps, x, self.blocks(x)]
+
     def forward(self, x: Tensor) -> Tensor:
         change: Tensor = self.up(self.blocks(self.down(x)))
         # the artanh of what was given, so that no change is no change; short of ±1, where it has no end

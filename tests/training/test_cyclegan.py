@@ -1,5 +1,6 @@
 """Translation without pairs."""
 
+import math
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ from PIL import Image
 
 from training.__main__ import main
 from training.config import load_config
+from training.contrast import TEMPERATURE, PatchContrast, patch_nce
 from training.journal import Progress
 from training.loop import train
 from training.recipes.cyclegan import POOL, Pool
@@ -111,4 +113,30 @@ def test_without_a_cycle_there_is_nothing_to_hold_on_to(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["run", *config(folder, tmp_path), "loss.cycle=0"]) == 2
-    assert "loss.cycle is 0" in capsys.readouterr().err
+    assert "loss.cycle and loss.contrast are 0" in capsys.readouterr().err
+
+
+def test_patches_may_tell_of_their_originals_instead(folder: Path, tmp_path: Path) -> None:
+    path = config(folder, tmp_path)
+    assert main(["run", *path, "loss.cycle=0", "loss.contrast=1.0"]) == 0
+    run = RunDir(tmp_path / "tiny")
+    stats = run.stats()
+    assert "loss/cycle" not in stats[0]
+    assert stats[-1]["loss/contrast"] < stats[0]["loss/contrast"]
+    assert weights_of(run, "contrast_back")
+
+
+def test_the_contrast_by_hand() -> None:
+    keys = torch.eye(2)[None]  # two patches that have nothing in common
+    alike, swapped = patch_nce(keys, keys), patch_nce(keys.flip(1), keys)
+    assert alike.item() == pytest.approx(math.log(1 + math.exp(-1 / TEMPERATURE)), abs=1e-5)
+    assert swapped.item() == pytest.approx(math.log(1 + math.exp(1 / TEMPERATURE)), rel=1e-5)
+
+
+def test_no_gradient_of_the_contrast_goes_to_the_original() -> None:
+    torch.manual_seed(0)
+    contrast = PatchContrast((3, 5))
+    made, given = ([torch.randn(2, c, 4, 6, requires_grad=True) for c in (3, 5)] for _ in range(2))
+    contrast(made, given).backward()
+    assert all(x.grad is not None and x.grad.abs().sum() > 0 for x in made)
+    assert all(x.grad is None for x in given)

@@ -2,21 +2,24 @@
 
 Zhu et al. 2017, https://arxiv.org/abs/1703.10593: what is translated there and back must come back the same (cycle loss), what
 is in the wanted domain already must stay as it is (identity loss), and each discriminator also sees older translations
-(image pool, https://arxiv.org/abs/1612.07828).
+(image pool, https://arxiv.org/abs/1612.07828). Instead of the way back, or with it, patches may tell of their originals (see
+`training.contrast`): a third less work.
 """
 
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim import Adam, Optimizer
 
-from models.family import Family, HParams
+from models.families.cyclegan import CycleganHParams
+from models.family import Family
 from models.pixels import to_uint8
 from training.augment import augment
 from training.config import ConfigError, SnapshotConfig, TrainConfig
+from training.contrast import PatchContrast
 from training.data import TrainingData
 from training.device import Hardware
 from training.ema import Ema
@@ -62,11 +65,13 @@ class CycleganRecipe:
 
     publishes: ClassVar[Mapping[str, str]] = {"generator": "ema", "back": "ema_back"}
 
-    def __init__(self, config: TrainConfig, family: Family, hparams: HParams, hardware: Hardware) -> None:
+    def __init__(self, config: TrainConfig, family: Family, hparams: CycleganHParams, hardware: Hardware) -> None:
         self.hparams, self.hardware, self.weights, self.policy = hparams, hardware, config.loss, config.augment
         self.loss = LOSSES[config.loss.adversarial]
-        if config.loss.cycle == 0:
-            raise ConfigError("loss.cycle is 0: nothing would tie a translation to what it translates; the paper takes 10")
+        if config.loss.cycle == config.loss.contrast == 0:
+            raise ConfigError(
+                "loss.cycle and loss.contrast are 0: nothing would tie a translation to what it translates. Papers take 10 or 1"
+            )
         self.there, self.back = (hardware.place(family.generator(hparams)) for _ in range(2))
         self.judge_b, self.judge_a = (hardware.place(family.discriminator(hparams)) for _ in range(2))
         self.pool_b, self.pool_a = (Pool(hparams.channels, hparams.resolution, hardware.device) for _ in range(2))
@@ -75,8 +80,14 @@ class CycleganRecipe:
             "generator": self.there, "back": self.back, "judge_b": self.judge_b, "judge_a": self.judge_a,
             "ema": self.ema_there.network, "ema_back": self.ema_back.network, "pool_b": self.pool_b, "pool_a": self.pool_a,
         }  # fmt: skip
+        self.contrasts: tuple[PatchContrast, ...] = ()
+        if config.loss.contrast:
+            full, half, quarter = hparams.widths
+            self.contrasts = tuple(hardware.place(PatchContrast((full, half, quarter, quarter))) for _ in range(2))
+            self.networks |= dict(zip(("contrast", "contrast_back"), self.contrasts, strict=True))
+        learning = [p for network in (self.there, self.back, *self.contrasts) for p in network.parameters()]
         rate, betas = config.optimizer.learning_rate, config.optimizer.betas
-        self.opt_g = Adam([*self.there.parameters(), *self.back.parameters()], lr=rate, betas=betas, fused=True)
+        self.opt_g = Adam(learning, lr=rate, betas=betas, fused=True)
         d_rate = config.optimizer.d_learning_rate or rate
         self.opt_d = Adam([*self.judge_b.parameters(), *self.judge_a.parameters()], lr=d_rate, betas=betas, fused=True)
         self.optimizers: dict[str, Optimizer] = {"generators": self.opt_g, "discriminators": self.opt_d}
@@ -90,11 +101,18 @@ class CycleganRecipe:
             judge.requires_grad_(False)
         with self.hardware.autocast():
             fake_b, fake_a = self.there(a).float(), self.back(b).float()
-            cycle = F.l1_loss(self.back(fake_b).float(), a) + F.l1_loss(self.there(fake_a).float(), b)
             words = [self._word(self.judge_b, b, fake_b), self._word(self.judge_a, a, fake_a)]
         adversarial = torch.stack(words).sum()
-        loss = adversarial + self.weights.cycle * cycle
-        stats = {"loss/g": adversarial.detach(), "loss/cycle": cycle.detach()}
+        loss, stats = adversarial, {"loss/g": adversarial.detach()}
+        if self.weights.cycle:
+            with self.hardware.autocast():
+                cycle = F.l1_loss(self.back(fake_b).float(), a) + F.l1_loss(self.there(fake_a).float(), b)
+            loss = loss + self.weights.cycle * cycle
+            stats["loss/cycle"] = cycle.detach()
+        if self.contrasts:
+            contrast = self._contrast(a, b, fake_a, fake_b)
+            loss = loss + self.weights.contrast * contrast
+            stats["loss/contrast"] = contrast.detach()
         if self.weights.identity and (step + 1) % IDENTITY_EVERY == 0:
             with self.hardware.autocast():
                 identity = F.l1_loss(self.there(b).float(), b) + F.l1_loss(self.back(a).float(), a)
@@ -102,7 +120,7 @@ class CycleganRecipe:
             stats["loss/identity"] = identity.detach()
         self.opt_g.zero_grad(set_to_none=True)
         torch.autograd.backward(loss)
-        for network in (self.there, self.back):
+        for network in (self.there, self.back, *self.contrasts):
             self.hardware.average_gradients(network)
         self.opt_g.step()
         for judge in (self.judge_a, self.judge_b):
@@ -116,6 +134,17 @@ class CycleganRecipe:
         self.ema_there.update(self.there, seen, images_seen)
         self.ema_back.update(self.back, seen, images_seen)
         return stats
+
+    def _contrast(self, a: Tensor, b: Tensor, fake_a: Tensor, fake_b: Tensor) -> Tensor:
+        """How badly patches of translations tell of their originals, both ways; each generator's own way down looks."""
+        losses = []
+        generators: tuple[Any, ...] = (self.there, self.back)
+        for contrast, generator, real, fake in zip(self.contrasts, generators, (a, b), (fake_b, fake_a), strict=True):
+            with torch.no_grad(), self.hardware.autocast():
+                given = generator.features(real)
+            with self.hardware.autocast():
+                losses.append(contrast(generator.features(fake), given))
+        return torch.stack(losses).sum()
 
     def _word(self, judge: nn.Module, real: Tensor, fake: Tensor) -> Tensor:
         """What a discriminator says of translations: the adversarial loss."""
