@@ -95,11 +95,13 @@ async def body_of(request: Request, model: type[M]) -> M:
 
 
 @contextlib.asynccontextmanager
-async def pictures_of(request: Request, model: type[P]) -> AsyncIterator[tuple[P, list[Upload]]]:
+async def pictures_of(
+    request: Request, model: type[P], most_pixels: Callable[[P], int] | None = None
+) -> AsyncIterator[tuple[P, list[Upload]]]:
     """A request's body, from a form or from JSON, and the pictures that it brings, decoded; of a limited number of requests.
 
-    All pictures of a request together have no more pixels than one may have. Raises `overloaded`, `unsupported-media-type`,
-    `invalid-request`, `bad-image` or `image-too-large`.
+    All pictures of a request together have no more pixels than one may have: as many as a request may send, or as
+    `most_pixels` says. Raises `overloaded`, `unsupported-media-type`, `invalid-request`, `bad-image` or `image-too-large`.
     """
     settings = settings_of(request)
     with request.app.state.metrics.picture_held() as held:
@@ -109,7 +111,7 @@ async def pictures_of(request: Request, model: type[P]) -> AsyncIterator[tuple[P
         form = request.headers.get("content-type", "").partition(";")[0].strip().lower() == FORM_TYPE
         body = await _form_of(request, model) if form else await body_of(request, model)
         files, uploads = body.files(), []
-        left = settings.max_pixels
+        left = settings.max_pixels if most_pixels is None else most_pixels(body)
         for name, data in files.items():
             where = "" if len(files) == 1 else f"{name}: "
             try:

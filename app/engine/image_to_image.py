@@ -91,6 +91,12 @@ class ImageToImage:
         """The answer of a super-resolution model."""
         return await self._answer(self._library.find(order.model, SUPER_RESOLUTION), order, timeout_s)
 
+    def most_to_upscale(self, model: str | None) -> int:
+        """How many pixels a picture may have for its enlargement to be no more than is made. Raises as `upscale` does."""
+        hparams = self._library.find(model, SUPER_RESOLUTION).hparams
+        assert isinstance(hparams, TranslatorHParams)  # by its task
+        return self._max_pixels // hparams.scale**2
+
     async def inpaint(self, order: InpaintOrder, timeout_s: float) -> Filled:
         """Ways to fill a hole."""
         learned = any(s.manifest.task is Task.INPAINTING for s in self._library.catalog.healthy())

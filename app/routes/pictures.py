@@ -49,8 +49,12 @@ async def translate(request: Request) -> Response:
 async def upscale(request: Request) -> Response:
     """Enlarge a picture. The answer is exactly the model's scale times as large; grey stays grey, and alpha is kept."""
     rendering = Rendering(format_of(request, moving=False), 1)
-    async with pictures_of(request, UpscaleRequest) as (body, (upload,)):
-        engine = engine_of(request)
+    engine = engine_of(request)
+
+    def most_pixels(body: UpscaleRequest) -> int:
+        return engine.pictures.most_to_upscale(body.model)
+
+    async with pictures_of(request, UpscaleRequest, most_pixels) as (body, (upload,)):
         answered = await engine.pictures.upscale(body.order(upload.pixels), timeout_of(request))
         pixels = await engine.offload(with_channels_of, upload, answered.pixels)
     return await in_format(request, answered, pixels, rendering)
