@@ -34,8 +34,10 @@ COPY models/*.py models/
 COPY models/families models/families
 COPY app app
 COPY models/zoo models/zoo
+RUN mkdir storage && chown ganymede storage
 USER ganymede
-ENV GANYMEDE_HOST=0.0.0.0 GANYMEDE_PORT=8000 GANYMEDE_MODELS_DIR=/srv/ganymede/models/zoo
+ENV GANYMEDE_HOST=0.0.0.0 GANYMEDE_PORT=8000 GANYMEDE_MODELS_DIR=/srv/ganymede/models/zoo GANYMEDE_STORAGE_DIR=/srv/ganymede/storage
+VOLUME /srv/ganymede/storage
 EXPOSE 8000
 HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=3 \
     CMD ["python", "-c", "import os, urllib.request as u; u.urlopen(f'http://127.0.0.1:{os.environ[\"GANYMEDE_PORT\"]}/readyz', timeout=4)"]

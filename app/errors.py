@@ -12,6 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from app.datasets.errors import StorageFullError, TooManyDatasetsError
 from app.endpoints import endpoints_of
 from app.engine.errors import (
     DeadlineExceededError,
@@ -62,6 +63,10 @@ PROBLEMS = {
         Problem("not-ready", 503, "The service is not ready"),
         Problem("stopping", 503, "The service is shutting down"),
         Problem("deadline-exceeded", 504, "The deadline passed"),
+        Problem("unknown-dataset", 404, "There is no such data set"),
+        Problem("not-finished", 409, "The data set is not finished"),
+        Problem("too-many-datasets", 409, "There are too many data sets"),
+        Problem("storage-full", 507, "There is no room for another data set"),
         Problem("not-found", 404, "There is nothing at this address"),
         Problem("method-not-allowed", 405, "This address does not take that method"),
         Problem("internal", 500, "Something went wrong in the service"),
@@ -79,6 +84,8 @@ SLUG_OF: dict[type[EngineError], str] = {
     DeadlineExceededError: "deadline-exceeded",
     EngineStoppedError: "stopping",
     ExecutionFailedError: "internal",
+    StorageFullError: "storage-full",
+    TooManyDatasetsError: "too-many-datasets",
 }
 
 # what starlette and fastapi raise by themselves

@@ -5,11 +5,15 @@ from collections.abc import AsyncIterator
 
 from fastapi import FastAPI
 
+from app.datasets.records import Records
+from app.datasets.service import Datasets
+from app.datasets.storage import open_storage
 from app.engine.device import open_device
 from app.engine.engine import Engine, EngineConfig
 from app.settings import Settings
 
 MB = 2**20
+HOUR_S = 3600
 
 
 def build_engine(app: FastAPI) -> Engine:
@@ -30,10 +34,25 @@ def build_engine(app: FastAPI) -> Engine:
     return Engine(config, device, app.state.metrics)
 
 
+def build_datasets(app: FastAPI, engine: Engine) -> Datasets:
+    """The data sets as the settings want them."""
+    settings: Settings = app.state.settings
+    return Datasets(
+        engine,
+        Records(settings.database),
+        open_storage(settings.storage_dir),
+        max_pictures=settings.max_dataset_pictures,
+        max_jobs=settings.max_datasets,
+        quota_bytes=settings.storage_quota_mb * MB,
+        retention_s=settings.retention_hours * HOUR_S,
+    )
+
+
 @contextlib.asynccontextmanager
 async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     """Serves inside the context."""
     engine = build_engine(app)
     app.state.engine = engine
-    async with engine.running():
+    app.state.datasets = datasets = build_datasets(app, engine)
+    async with engine.running(), datasets.running():
         yield

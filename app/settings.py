@@ -67,6 +67,16 @@ class Settings(BaseSettings):
     deadline_ms: int = Field(
         60_000, ge=1, le=3_600_000, description="time for a request that sends no X-Deadline-Ms; the most it may ask for"
     )
+    storage_dir: str = Field(
+        "storage", min_length=1, description="where data sets are kept: a folder, or a URL that fsspec opens, such as s3://…"
+    )
+    database_url: SecretStr | None = Field(
+        None, description="of the data sets' database, as SQLAlchemy has it; default: SQLite in GANYMEDE_STORAGE_DIR"
+    )
+    storage_quota_mb: int = Field(10_000, ge=1, description="room for all data sets; a job that finds none left pauses")
+    retention_hours: float = Field(168.0, gt=0, description="how long a data set is kept after its end")
+    max_dataset_pictures: int = Field(1_000_000, ge=1, description="pictures in one data set")
+    max_datasets: int = Field(100, ge=1, description="data sets at a time, finished ones included")
     max_streams: int = Field(64, ge=0, le=10_000, description="WebSocket streams open at a time; more are refused with 503")
     max_body_bytes: int = Field(16 * 2**20, ge=1024, description="size of the largest body, and of a stream's message")
     max_uploads: int = Field(
@@ -87,7 +97,7 @@ class Settings(BaseSettings):
     def _split(cls, value: object) -> object:
         return tuple(k.strip() for k in value.split(",") if k.strip()) if isinstance(value, str) else value
 
-    @field_validator("cpu_threads", "memory_budget_mb", "metrics_key", mode="before")
+    @field_validator("cpu_threads", "memory_budget_mb", "metrics_key", "database_url", mode="before")
     @classmethod
     def _empty_is_unset(cls, value: object) -> object:
         return None if value == "" else value  # compose files pass unset variables on as empty ones
@@ -96,6 +106,20 @@ class Settings(BaseSettings):
     @classmethod
     def _any_case(cls, value: object) -> object:
         return value.lower() if isinstance(value, str) else value
+
+    @property
+    def database(self) -> str:
+        """The URL of the data sets' database."""
+        if self.database_url is not None:
+            return self.database_url.get_secret_value()
+        if "://" in self.storage_dir:
+            raise ValueError(f"{PREFIX}STORAGE_DIR is a URL, so {PREFIX}DATABASE_URL has to say where the database is")
+        return f"sqlite:///{self.storage_dir}/ganymede.db"
+
+    @model_validator(mode="after")
+    def _has_a_database(self) -> Self:
+        _ = self.database
+        return self
 
     @model_validator(mode="after")
     def _queue_holds_a_request(self) -> Self:

@@ -21,6 +21,7 @@ class ServerProcess:
     def __init__(self, zoo: Path, log: Path, **settings: str) -> None:
         clean = {k: v for k, v in os.environ.items() if not k.startswith("GANYMEDE_")}
         given = {"GANYMEDE_PORT": "0", "GANYMEDE_MODELS_DIR": str(zoo), "GANYMEDE_RESCAN_SECONDS": "0.1"}
+        given["GANYMEDE_STORAGE_DIR"] = str(log.parent / f"{log.stem}-storage")
         self._log = log
         self._zoo = zoo
         with log.open("wb") as output:

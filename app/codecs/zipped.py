@@ -14,7 +14,7 @@ class Archive:
 
     def __init__(self, count: int, fps: int) -> None:
         del count, fps  # an archive needs to know neither
-        self._out = _Outlet()
+        self._out = Outlet()
         self._zip = zipfile.ZipFile(self._out, "w")
         self._table = io.StringIO(newline="")
         self._rows = csv.writer(self._table, lineterminator="\n")
@@ -46,7 +46,7 @@ class Archive:
         self._zip.writestr(entry, data)
 
 
-class _Outlet(io.RawIOBase):
+class Outlet(io.RawIOBase):
     """A file that can only be written on, and from which what was written is taken away."""
 
     def __init__(self) -> None:

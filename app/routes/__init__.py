@@ -2,7 +2,7 @@
 
 from fastapi import APIRouter
 
-from app.routes import catalog, generation, health, images, pictures, stream
+from app.routes import catalog, datasets, generation, health, images, pictures, stream
 
-PARTS = (generation, images, pictures, stream, catalog, health)
+PARTS = (generation, images, pictures, stream, datasets, catalog, health)
 ROUTERS: tuple[APIRouter, ...] = tuple(part.router for part in PARTS)

@@ -46,7 +46,7 @@ def test_only_the_edge_of_the_service_speaks_http() -> None:
     assert {str(p): sorted(tops(p) & WEB) for p in inside if tops(p) & WEB} == {}
 
 
-def test_the_engine_and_the_codecs_know_nothing_of_what_is_above_them() -> None:
+def test_engine_codecs_and_data_sets_know_nothing_of_what_is_above_them() -> None:
     above = (
         "app.routes",
         "app.schemas",
@@ -57,7 +57,7 @@ def test_the_engine_and_the_codecs_know_nothing_of_what_is_above_them() -> None:
         "app.settings",
         "app.lifespan",
     )
-    for path in [*sources("app/engine"), *sources("app/codecs")]:
+    for path in [*sources("app/engine"), *sources("app/codecs"), *sources("app/datasets")]:
         assert [name for name in imported(path) if name.startswith(above)] == [], path
 
 

@@ -1,0 +1,11 @@
+"""What the data sets refuse, beside what the engine does. `app.errors` maps each to a reply."""
+
+from app.engine.errors import EngineError
+
+
+class StorageFullError(EngineError):
+    """The quota is used up."""
+
+
+class TooManyDatasetsError(EngineError):
+    """There may be no more of them."""
