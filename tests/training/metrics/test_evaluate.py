@@ -15,6 +15,7 @@ from training.data import DataConfig, DataError, LabelledImages, NoTestSplitErro
 from training.evaluate import QUICK, evaluate, measure
 
 ALWAYS = {"fd", "kd", "density", "coverage", "memorised"}
+SEARCHED = {f"psnr_{shape}_{way}" for shape in ("centre", "random") for way in ("mean", "biharmonic", "searched")}
 
 
 def write(root: Path, data: LabelledImages, names: tuple[str, ...], *, labelled: bool = True) -> Path:
@@ -106,14 +107,14 @@ def test_a_perfect_copier_shows_in_every_number(
 def test_unconditional_and_unlabelled(labelled: DataConfig, tmp_path: Path, cache: Path) -> None:
     checkpoint = model(tmp_path, "mlp")
     metrics = evaluate(checkpoint, labelled, quick=True, cache=cache)
-    assert set(metrics) == ALWAYS | {"classes_present"}
+    assert set(metrics) == ALWAYS | SEARCHED | {"classes_present"}
     sane(metrics)
     assert metrics["classes_present"].floor == 4
     assert metrics["classes_present"].n == 1000
     for split, seed in (("train", 0), ("test", 1)):
         write(tmp_path / "plain" / split, bars(240, seed), NAMES, labelled=False)
     plain = evaluate(checkpoint, config(tmp_path / "plain", mirror=True), quick=True, cache=cache)
-    assert set(plain) == ALWAYS
+    assert set(plain) == ALWAYS | SEARCHED
     sane(plain)
     assert "quarter turns" in plain["fd"].protocol
 
