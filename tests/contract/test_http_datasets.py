@@ -5,7 +5,10 @@ import hashlib
 import io
 import json
 import random
+import re
 import sqlite3
+import subprocess
+import sys
 import time
 import zipfile
 from collections import Counter
@@ -318,3 +321,13 @@ def test_a_server_that_is_stopped_leaves_its_job_to_the_next(
     job = server.client.get(f"/v1/datasets/{identifier}").json()
     assert job["status"] in ("queued", "running", "succeeded")
     server.wait_for(lambda: server.client.get(f"/v1/datasets/{identifier}").json()["status"] == "succeeded")
+
+
+def test_the_example_trains_a_network_on_what_it_ordered(server: ServerProcess, tmp_path: Path) -> None:
+    script = Path(__file__).resolve().parents[2] / "examples" / "train_on_synthetic.py"
+    command = [sys.executable, str(script), "--url", server.url, "--per-class", "100", "--epochs", "12"]
+    shown = subprocess.run(command, capture_output=True, text=True, check=True, cwd=tmp_path, timeout=120).stdout
+    assert "succeeded: 300 of 300 pictures" in shown
+    share = re.search(r"right on held-back synthetic pictures: ([\d.]+)%", shown)
+    assert share is not None, shown
+    assert float(share[1]) > 50, shown  # random weights draw classes that are easy to tell apart
