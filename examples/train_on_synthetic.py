@@ -3,7 +3,7 @@
     make serve                                            # in another terminal
     .venv/bin/python examples/train_on_synthetic.py --model fashion --per-class 1000
 
-Needs `datasets`, `httpx2` and `torch`. With --real it is tested on a folder of real pictures, too: IDX files such as
+Needs `pip install datasets httpx2`. With --real it is tested on a folder of real pictures, too: IDX files such as
 Fashion-MNIST's test split (t10k-images-idx3-ubyte.gz and t10k-labels-idx1-ubyte.gz).
 """
 
