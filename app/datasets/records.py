@@ -179,6 +179,11 @@ class Records:
         with self._engine.begin() as connection:
             self._update(connection, identifier, done=done, rate=rate, lease=time.time() + LEASE_S)
 
+    def renew(self, identifier: str) -> None:
+        """Keeps a job's lease. Raises `GoneError`."""
+        with self._engine.begin() as connection:
+            self._update(connection, identifier, lease=time.time() + LEASE_S)
+
     def finished(self, identifier: str, files: Sequence[File], place: int, done: int) -> None:
         """Adds files that are on the disk. Raises `GoneError`."""
         with self._engine.begin() as connection:

@@ -19,7 +19,7 @@ from app.codecs import png
 from app.codecs.picture import Picture, Provenance
 from app.datasets.datasheet import datasheet, summary
 from app.datasets.formats import FORMATS, Format, Hashed, Row, Shape
-from app.datasets.records import FAILED, SUCCEEDED, File, GoneError, Job, Records
+from app.datasets.records import FAILED, LEASE_S, SUCCEEDED, File, GoneError, Job, Records
 from app.datasets.spec import Contents, Shard, Spec, contents
 from app.datasets.storage import Storage
 from app.engine.engine import Engine
@@ -37,7 +37,7 @@ log = logging.getLogger(__name__)
 P = ParamSpec("P")
 T = TypeVar("T")
 
-CHUNK = 1024  # pictures drawn at a time; the next are drawn while these are written
+CHUNK = 1024  # pictures drawn at a time, at most; the next are drawn while these are written
 POLL_S = 1.0  # how often to look for jobs of other processes, or left by dead ones
 TOLD_EVERY_S = 1.0
 PATIENCE_S = 600.0  # for one chunk
@@ -131,12 +131,12 @@ class Runner:
     async def _work(self, job: Job) -> None:
         """Takes a job as far as it goes, and says how it ended."""
         log.info("data set %s: %d pictures of %s@%d", job.id, job.total, job.spec.model, job.spec.version)
+        beat = asyncio.create_task(self._keep_lease(job), name="lease")
         try:
             await self._make(job)
             log.info("data set %s is finished", job.id)
         except GoneError:
-            await self.offload(self._storage.delete, job.id)
-            log.info("data set %s was deleted", job.id)
+            await self._left(job)
         except asyncio.CancelledError:
             with contextlib.suppress(GoneError):
                 await asyncio.shield(self.offload(self._records.release, job.id))
@@ -150,6 +150,25 @@ class Runner:
                 await self._pause(job, "the disk of the data sets is full; it goes on when there is room")
         except Exception as error:  # noqa: BLE001  whatever it was: it fails this job, and the next is worked on
             await self._fail(job, error)
+        finally:
+            beat.cancel()
+
+    async def _keep_lease(self, job: Job) -> None:
+        """Renews it until it is cancelled: however long a part of the work takes, nobody else begins with it."""
+        with contextlib.suppress(GoneError):
+            while True:
+                await asyncio.sleep(LEASE_S / 4)
+                await self.offload(self._records.renew, job.id)
+
+    async def _left(self, job: Job) -> None:
+        """The job was deleted: so are its files. Or another process has taken it over, and they are its files now."""
+        try:
+            await self.offload(self._records.get, job.id)
+        except GoneError:
+            await self.offload(self._storage.delete, job.id)
+            log.info("data set %s was deleted", job.id)
+        else:
+            log.warning("data set %s is worked on by another process now", job.id)
 
     async def _pause(self, job: Job, reason: str) -> None:
         log.warning("data set %s pauses: %s", job.id, reason)
@@ -193,16 +212,19 @@ class Runner:
         """Draws and writes one shard."""
         shard, form = plan.shards[place], FORMATS[job.spec.format]
         each = its_pixels if form.wants == "pixels" else encoded_png
-        starts = range(shard.start, shard.stop, CHUNK)
+        served = self._engine.catalog.find(f"{job.spec.model}@{job.spec.version}")
+        chunk = min(CHUNK, self._engine.most_pictures(served))
+        ends = [min(start + chunk, shard.stop) for start in range(shard.start, shard.stop, chunk)]
+        starts = [shard.start, *ends[:-1]]
         async with contextlib.AsyncExitStack() as stack:
             writing = await self.offload(ShardFiles, self._storage, job, form, shard, shape)
             stack.push_async_callback(self.offload, writing.abandon)
-            drawing = asyncio.create_task(self._draw(job.spec, plan, starts[0], shard.stop, each))
+            drawing = asyncio.create_task(self._draw(job.spec, plan, starts[0], ends[0], each))
             stack.push_async_callback(_cancelled, lambda: drawing)
             for i, start in enumerate(starts):
                 rows = await drawing
                 if i + 1 < len(starts):
-                    drawing = asyncio.create_task(self._draw(job.spec, plan, starts[i + 1], shard.stop, each))
+                    drawing = asyncio.create_task(self._draw(job.spec, plan, starts[i + 1], ends[i + 1], each))
                 await self.offload(writing.add, rows)
                 sitting.drawn += len(rows)
                 if time.monotonic() - sitting.told > TOLD_EVERY_S:
@@ -210,9 +232,8 @@ class Runner:
                     await self.offload(self._records.progress, job.id, start + len(rows), sitting.rate)
             return await self.offload(writing.end, place)
 
-    async def _draw(self, spec: Spec, plan: Contents, start: int, end: int, each: Each) -> list[Row]:
-        """Pictures `start` to `start` + CHUNK, as many as the shard has. Waits while the queue is full."""
-        stop = min(start + CHUNK, end)
+    async def _draw(self, spec: Spec, plan: Contents, start: int, stop: int, each: Each) -> list[Row]:
+        """Pictures `start` to `stop`. Waits while the queue is full."""
         labels = plan.labels[start:stop].tolist()
         order = DrawOrder(
             f"{spec.model}@{spec.version}",

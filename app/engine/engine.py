@@ -205,6 +205,10 @@ class Engine:
         job = await self._job(self.find(order.model, FROM_LATENTS), order, 1, plan_arithmetic, timeout_s, each)
         return await self._draw(job)
 
+    def most_pictures(self, served: Served) -> int:
+        """How many pictures of a model one order may ask for."""
+        return self._config.max_pixels // served.pixels
+
     def label_of(self, served: Served, order: DrawOrder) -> int | None:
         """The class of an order's first picture. Raises `UnknownLabelError`."""
         with about(served):
@@ -237,7 +241,7 @@ class Engine:
         """An order made ready for the queue, its model in memory."""
         with about(served):
             if count * served.pixels > self._config.max_pixels:
-                most = self._config.max_pixels // served.pixels
+                most = self.most_pictures(served)
                 raise InvalidRequestError("n", f"a request may ask for at most {most} pictures of this model, and not {count}")
             deadline = time.monotonic() + timeout_s
             resident = self.residents.get(served.key)  # held from now on: its version may be removed at any moment

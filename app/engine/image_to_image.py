@@ -4,7 +4,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -67,7 +67,6 @@ class Work:
     deadline: float  # seconds, of `time.monotonic`
     queue_ms: float = 0.0
     inference_ms: float = 0.0
-    began: float = field(default_factory=time.perf_counter)
 
 
 class ImageToImage:

@@ -21,7 +21,6 @@ from app.schemas.datasets import DatasetBody, DatasetList, DatasetRequest, body_
 
 router = APIRouter(prefix="/v1/datasets", tags=["data sets"])
 
-CHUNK = 256 * 1024  # bytes
 LOOK_EVERY_S = 0.5
 KEEP_ALIVE_S = 15.0
 

@@ -2,9 +2,11 @@
 
 import asyncio
 import contextlib
+import dataclasses
 import errno
 import hashlib
 import io
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
@@ -161,6 +163,77 @@ class Clumsy(Storage):
 
     def clean(self, job: str) -> None:
         self._inner.clean(job)
+
+
+def test_a_worker_that_was_overtaken_leaves_the_others_files_alone(
+    zoo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its lease had run out, and another process goes on with the job: nothing of it may be removed."""
+
+    async def run() -> tuple[Job, list[str]]:
+        records, storage = Records(f"sqlite:///{tmp_path}/o.db"), LocalStorage(tmp_path / "o")
+        job = records.create(spec((3000, 0, 0), shard_size=100), None)
+        other = Records(f"sqlite:///{tmp_path}/o.db")
+        async with engine_of(zoo) as engine, working(engine, records, storage):
+            while not (await asyncio.to_thread(records.get, job.id)).files:
+                await asyncio.sleep(0.01)
+            await asyncio.to_thread(take_over, other, job.id)
+            after = records.create(spec(), None)  # the first worker is free for it
+            await until(records, after.id, "succeeded")
+        return other.get(job.id), sorted(p.name for p in (tmp_path / "o" / job.id).iterdir())
+
+    job, there = asyncio.run(run())
+    assert {file.name for file in job.files} <= set(there)
+    assert job.files and job.status == "running"
+
+
+def take_over(records: Records, identifier: str) -> None:
+    with sqlite3.connect(str(records._url.database)) as database:
+        database.execute("update jobs set lease = 0 where id = ?", (identifier,))
+    claimed = records.claim()
+    assert claimed is not None and claimed.id == identifier
+
+
+def test_a_lease_is_kept_while_one_chunk_takes_long(zoo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.datasets.records.LEASE_S", 0.4)
+    monkeypatch.setattr("app.datasets.runner.LEASE_S", 0.4)
+
+    async def run() -> None:
+        records, other = Records(f"sqlite:///{tmp_path}/k.db"), Records(f"sqlite:///{tmp_path}/k.db")
+        job = records.create(spec(), None)
+        async with engine_of(zoo) as engine:
+            drawing = asyncio.Event()
+            draw = engine.any_task
+
+            async def slow(*args: Any) -> Any:
+                drawing.set()
+                await asyncio.sleep(1.2)  # three leases
+                return await draw(*args)
+
+            monkeypatch.setattr(engine, "any_task", slow)
+            async with working(engine, records, LocalStorage(tmp_path / "k")):
+                await drawing.wait()
+                for _ in range(10):
+                    assert await asyncio.to_thread(other.claim) is None
+                    await asyncio.sleep(0.1)
+                await until(records, job.id, "succeeded")
+
+    asyncio.run(asyncio.wait_for(run(), 60))
+
+
+def test_large_pictures_are_drawn_as_many_at_a_time_as_one_order_may_ask_for(
+    zoo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def run() -> Job:
+        records = Records(f"sqlite:///{tmp_path}/l.db")
+        job = records.create(spec((30, 0, 0), shard_size=100), None)
+        async with engine_of(zoo) as engine:
+            monkeypatch.setattr(engine, "_config", dataclasses.replace(engine._config, max_pixels=7 * 16 * 16))
+            async with working(engine, records, LocalStorage(tmp_path / "l")):
+                return await until(records, job.id, "succeeded", "failed")
+
+    job = asyncio.run(run())
+    assert (job.status, job.error) == ("succeeded", None)
 
 
 async def until(records: Records, identifier: str, *statuses: str) -> Job:
