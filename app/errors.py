@@ -12,7 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from app.datasets.errors import StorageFullError, TooManyDatasetsError
+from app.datasets.errors import NotFinishedError, StorageFullError, TooManyDatasetsError
 from app.endpoints import endpoints_of
 from app.engine.errors import (
     DeadlineExceededError,
@@ -86,6 +86,7 @@ SLUG_OF: dict[type[EngineError], str] = {
     ExecutionFailedError: "internal",
     StorageFullError: "storage-full",
     TooManyDatasetsError: "too-many-datasets",
+    NotFinishedError: "not-finished",
 }
 
 # what starlette and fastapi raise by themselves

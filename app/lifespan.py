@@ -7,7 +7,9 @@ from fastapi import FastAPI
 
 from app.datasets.records import Records
 from app.datasets.service import Datasets
+from app.datasets.spec import Limits
 from app.datasets.storage import open_storage
+from app.datasets.webhooks import Webhooks
 from app.engine.device import open_device
 from app.engine.engine import Engine, EngineConfig
 from app.settings import Settings
@@ -37,14 +39,19 @@ def build_engine(app: FastAPI) -> Engine:
 def build_datasets(app: FastAPI, engine: Engine) -> Datasets:
     """The data sets as the settings want them."""
     settings: Settings = app.state.settings
+    secret = settings.webhook_secret
     return Datasets(
         engine,
         Records(settings.database),
         open_storage(settings.storage_dir),
-        max_pictures=settings.max_dataset_pictures,
-        max_jobs=settings.max_datasets,
-        quota_bytes=settings.storage_quota_mb * MB,
-        retention_s=settings.retention_hours * HOUR_S,
+        Limits(
+            max_pictures=settings.max_dataset_pictures,
+            max_jobs=settings.max_datasets,
+            quota_bytes=settings.storage_quota_mb * MB,
+            retention_s=settings.retention_hours * HOUR_S,
+            lesson_pictures=settings.usefulness_pictures,
+        ),
+        Webhooks(settings.webhook_hosts, None if secret is None else secret.get_secret_value()),
     )
 
 

@@ -77,6 +77,19 @@ class Settings(BaseSettings):
     retention_hours: float = Field(168.0, gt=0, description="how long a data set is kept after its end")
     max_dataset_pictures: int = Field(1_000_000, ge=1, description="pictures in one data set")
     max_datasets: int = Field(100, ge=1, description="data sets at a time, finished ones included")
+    usefulness_pictures: int = Field(
+        60_000,
+        ge=64,
+        description="pictures that each classifier learns from, with repetition, where a data set's worth is measured",
+    )
+    webhook_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="comma-separated hosts (`example.org`, `example.org:8443`) that may be told of a data set's end"
+    )
+    webhook_secret: SecretStr | None = Field(
+        None,
+        min_length=8,
+        description="key that such messages are signed with, as Standard Webhooks have it (whsec_… or any text)",
+    )
     max_streams: int = Field(64, ge=0, le=10_000, description="WebSocket streams open at a time; more are refused with 503")
     max_body_bytes: int = Field(16 * 2**20, ge=1024, description="size of the largest body, and of a stream's message")
     max_uploads: int = Field(
@@ -92,12 +105,12 @@ class Settings(BaseSettings):
     metrics_key: SecretStr | None = Field(None, description="a key of its own for /metrics, instead of the API keys")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="the least level that is logged")
 
-    @field_validator("api_keys", mode="before")
+    @field_validator("api_keys", "webhook_hosts", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         return tuple(k.strip() for k in value.split(",") if k.strip()) if isinstance(value, str) else value
 
-    @field_validator("cpu_threads", "memory_budget_mb", "metrics_key", "database_url", mode="before")
+    @field_validator("cpu_threads", "memory_budget_mb", "metrics_key", "database_url", "webhook_secret", mode="before")
     @classmethod
     def _empty_is_unset(cls, value: object) -> object:
         return None if value == "" else value  # compose files pass unset variables on as empty ones

@@ -21,10 +21,11 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from models.classifier import Classifier, Design
 from models.errors import CheckpointError, UnknownFamilyError
 from models.families import family_named
 from models.family import Family, HParams, LatentHParams
-from models.manifest import FORMAT_VERSION, Manifest, Weights
+from models.manifest import FORMAT_VERSION, Attachment, Manifest, Weights
 
 MANIFEST_FILE = "manifest.json"
 WEIGHTS_FILE = "weights.safetensors"
@@ -91,13 +92,18 @@ def pack_weights(state: Mapping[str, Tensor], file: str = WEIGHTS_FILE) -> tuple
     return data, description
 
 
+def attachment(file: str, data: bytes) -> Attachment:
+    """The description of a file for a manifest."""
+    return Attachment(file=file, sha256=hashlib.sha256(data).hexdigest(), size_bytes=len(data))
+
+
 def save_checkpoint(
-    zoo: Path, manifest: Manifest, weights: bytes, samples_png: bytes, card: str, extras: Mapping[str, bytes] | None = None
+    zoo: Path, manifest: Manifest, weights: bytes, samples_png: bytes, card: str, files: Mapping[str, bytes] | None = None
 ) -> Path:
     """Publishes `zoo/<name>/<version>/` all at once: a reader sees the whole entry or none.
 
-    `manifest.weights` must describe `weights`, and `manifest.extras` each of `extras` (see `pack_weights`). Returns the
-    entry's folder. Raises FileExistsError where that version is published already: versions are never edited.
+    `manifest.weights` must describe `weights`, and the rest of the manifest each of `files`, which go by their names. Returns
+    the entry's folder. Raises FileExistsError where that version is published already: versions are never edited.
     """
     entry = zoo / manifest.name / str(manifest.version)
     entry.parent.mkdir(parents=True, exist_ok=True)
@@ -107,8 +113,8 @@ def save_checkpoint(
     staging = Path(tempfile.mkdtemp(prefix=f".{manifest.version}-", dir=entry.parent))
     try:
         write_synced(staging / WEIGHTS_FILE, weights)
-        for name, data in (extras or {}).items():
-            write_synced(staging / manifest.extras[name].file, data)
+        for name, data in (files or {}).items():
+            write_synced(staging / name, data)
         write_synced(staging / SAMPLES_FILE, samples_png)
         write_synced(staging / CARD_FILE, card.encode())
         write_synced(staging / MANIFEST_FILE, (manifest.model_dump_json(indent=2) + "\n").encode())
@@ -165,10 +171,41 @@ def load_checkpoint(entry: Path) -> Checkpoint:
         raise CheckpointError(entry, f"a '{family.name}' has no '{min(unknown)}'", "Upgrade Ganymede, or correct `extras`")
     generator = _read_network(entry, family.generator, hparams, manifest.weights)
     extras = {name: _read_network(entry, family.extras[name], hparams, w) for name, w in manifest.extras.items()}
+    _verify_proof(entry, manifest)
     return Checkpoint(manifest, hparams, generator, extras)
 
 
-def _read_network(entry: Path, make: Callable[[Any], nn.Module], hparams: HParams, weights: Weights) -> nn.Module:
+def _verify_proof(entry: Path, manifest: Manifest) -> None:
+    """What data sets are proved with is read when it is needed; that it is all there is made sure of before."""
+    proof = manifest.proof
+    if proof is None:
+        return
+    readers = {"filter", "judge"} if manifest.labels else set()
+    if proof.readers.keys() != readers:
+        reason = f"`proof` should have the readers {', '.join(sorted(readers)) or 'of no classes: none'}"
+        raise CheckpointError(entry, reason, "Publish this version again")
+    for file in (proof.index, proof.real, *(reader.weights for reader in proof.readers.values())):
+        if file is not None:
+            read_attachment(entry, file)
+
+
+def load_reader(entry: Path, manifest: Manifest, name: str) -> Classifier:
+    """One of the entry's readers, in eval mode on the CPU. Raises `CheckpointError`."""
+    reader = manifest.proof.readers.get(name) if manifest.proof else None
+    if reader is None:
+        raise CheckpointError(entry, f"it has no '{name}' to read pictures with", "Publish it again")
+    design = Design(reader.kind, reader.widths, reader.features)
+    output = manifest.output
+
+    def make(_: Any) -> nn.Module:
+        return Classifier(design, side=output.height, channels=output.channels, classes=len(manifest.labels))
+
+    network = _read_network(entry, make, None, reader.weights)
+    assert isinstance(network, Classifier)
+    return network
+
+
+def _read_network(entry: Path, make: Callable[[Any], nn.Module], hparams: Any, weights: Weights) -> nn.Module:
     """A network with the weights of one file, which were found to fit it."""
     state = _read_weights(entry, weights)
     # built without storage and then given the file's tensors: no time spent on a random start
@@ -219,18 +256,23 @@ def _read_hparams(entry: Path, manifest: Manifest) -> tuple[Family, HParams]:
     return family, hparams
 
 
-def _read_weights(entry: Path, weights: Weights) -> dict[str, Tensor]:
-    """The tensors of the weights file, after its size and hash have been found right."""
+def read_attachment(entry: Path, file: Attachment) -> bytes:
+    """A file of an entry, after its size and hash have been found right. Raises `CheckpointError`."""
     try:
-        data = (entry / weights.file).read_bytes()
+        data = (entry / file.file).read_bytes()
     except OSError as error:
-        raise CheckpointError(entry, f"{weights.file} can't be read: {error.strerror}", COPY_AGAIN) from error
-    if len(data) != weights.size_bytes:
-        reason = f"{weights.file} has {len(data)} bytes and should have {weights.size_bytes}: it was cut off or replaced"
+        raise CheckpointError(entry, f"{file.file} can't be read: {error.strerror}", COPY_AGAIN) from error
+    if len(data) != file.size_bytes:
+        reason = f"{file.file} has {len(data)} bytes and should have {file.size_bytes}: it was cut off or replaced"
         raise CheckpointError(entry, reason, COPY_AGAIN)
-    if hashlib.sha256(data).hexdigest() != weights.sha256:
-        reason = f"the SHA-256 of {weights.file} is not the manifest's: it was changed or damaged"
+    if hashlib.sha256(data).hexdigest() != file.sha256:
+        reason = f"the SHA-256 of {file.file} is not the manifest's: it was changed or damaged"
         raise CheckpointError(entry, reason, COPY_AGAIN)
+    return data
+
+
+def _read_weights(entry: Path, weights: Weights) -> dict[str, Tensor]:
+    data = read_attachment(entry, weights)
     try:
         return safetensors.torch.load(data)
     except SafetensorError as error:

@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from models.tasks import Task
 
-FORMAT_VERSION: Literal[2] = 2  # 2: `extras`
+FORMAT_VERSION: Literal[3] = 3  # 2: `extras`; 3: `proof`
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
 FileName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")]  # no folder: stays in the entry
@@ -29,12 +29,18 @@ class Output(Part):
     range: tuple[float, float] = (-1.0, 1.0)
 
 
-class Weights(Part):
-    """The safetensors file beside the manifest."""
+class Attachment(Part):
+    """A file beside the manifest."""
 
-    file: FileName = "weights.safetensors"
+    file: FileName
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
     size_bytes: int = Field(ge=1)
+
+
+class Weights(Attachment):
+    """A network's safetensors file."""
+
+    file: FileName = "weights.safetensors"
     dtype: Literal["float32"] = "float32"
     parameters: int = Field(ge=1)
 
@@ -73,10 +79,43 @@ class Metric(Part):
     protocol: str
 
 
+class Reader(Part):
+    """A small network that tells the model's classes apart: see `models.classifier`, whose designs it has."""
+
+    kind: Literal["pooled", "strided"]
+    widths: tuple[int, int, int, int]
+    features: int = Field(ge=1)
+    weights: Weights
+    accuracy: float = Field(ge=0, le=1)  # on the real test split
+
+
+class RealScore(Part):
+    """What classifiers make of the real test split that learned from this many real pictures of each class."""
+
+    per_class: int = Field(ge=1)  # at most; a class that has fewer gives all
+    pictures: int = Field(ge=1)
+    plain: tuple[float, ...]  # accuracies, one a seed
+    augmented: tuple[float, ...]  # the same with shifts, and mirrored where that changes no class
+
+
+class Proof(Part):
+    """What lets the service say how good a data set drawn from the model is.
+
+    `index` finds near-copies of training pictures: see `models.copies`. Models with classes have readers: "filter" may choose
+    pictures, and "judge" has no part in that. `real` are real pictures, some of the training and some of the test split.
+    """
+
+    index: Attachment
+    readers: dict[Name, Reader] = {}
+    real: Attachment | None = None
+    real_curve: tuple[RealScore, ...] = ()
+    mirror: bool = False  # whether a mirrored picture is of the same class
+
+
 class Manifest(Part):
     """A zoo entry, `zoo/<name>/<version>/manifest.json`."""
 
-    format_version: Literal[1, 2] = FORMAT_VERSION
+    format_version: Literal[1, 2, 3] = FORMAT_VERSION
     name: Name
     version: int = Field(ge=1)
     family: str
@@ -92,3 +131,4 @@ class Manifest(Part):
     data: Data
     training: Training
     metrics: dict[str, Metric] = {}
+    proof: Proof | None = None

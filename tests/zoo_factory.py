@@ -9,9 +9,13 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from models.checkpoint import pack_weights, save_checkpoint
+from models.checkpoint import attachment, pack_weights, save_checkpoint
+from models.classifier import Classifier, Design
+from models.copies import make_index
 from models.families import family_named
-from models.manifest import Data, Manifest, Metric, Output, Training
+from models.manifest import Data, Manifest, Metric, Output, Proof, Reader, RealScore, Training
+from training.data import LabelledImages
+from training.proof import as_parquet
 
 CLOTHES = ("T-shirt", "Trouser", "Ankle boot")
 
@@ -39,9 +43,13 @@ def make_entry(
     version: int = 1,
     labels: tuple[str, ...] | None = None,
     weights_seed: int = 0,
+    proved: bool = False,
     **hparams: Any,
 ) -> Path:
-    """Publishes an entry with random weights and returns its folder. `hparams` override the tiny ones of the family."""
+    """Publishes an entry with random weights and returns its folder. `hparams` override the tiny ones of the family.
+
+    `proved`: with what data sets are proved with, of random networks and noise.
+    """
     definition = family_named(family)
     hp = definition.hparams.model_validate(TINY[family] | hparams)
     if labels is None:
@@ -51,6 +59,7 @@ def make_entry(
         torch.manual_seed(weights_seed)
         data, weights = pack_weights(random_state(definition.generator(hp)))
         extras = {part: pack_weights(random_state(make(hp)), f"{part}.safetensors") for part, make in definition.extras.items()}
+    proof, attached = proof_of(hp, labels) if proved else (None, {})
     sheet = io.BytesIO()
     Image.new("L", (8, 8), 128).save(sheet, "PNG")
     manifest = Manifest(
@@ -70,9 +79,38 @@ def make_entry(
             config={}, images_seen=0, seconds=0, hardware="none", torch=str(torch.__version__), python="3.11", commit=None
         ),
         metrics={"kid": Metric(value=1.5, spread=0.1, floor=0.0, n=100, protocol="none: random weights")},
+        proof=proof,
     )
     card = f"# {name}\n\nRandom weights, for tests.\n"
-    return save_checkpoint(zoo, manifest, data, sheet.getvalue(), card, {part: raw for part, (raw, _) in extras.items()})
+    return save_checkpoint(zoo, manifest, data, sheet.getvalue(), card, {w.file: raw for raw, w in extras.values()} | attached)
+
+
+def proof_of(hp: Any, labels: tuple[str, ...]) -> tuple[Proof, dict[str, bytes]]:
+    """Readers with random weights, noise to learn from, and an index of noise."""
+    generator = torch.Generator().manual_seed(1)
+    shape = (hp.channels, hp.resolution, hp.resolution)
+    train, test = (torch.randint(0, 256, (60, *shape), dtype=torch.uint8, generator=generator) for _ in range(2))
+    files = {"index.safetensors": make_index(train, test, dimensions=16).pack()}
+    proof = Proof(index=attachment("index.safetensors", files["index.safetensors"]))
+    if not labels:
+        return proof, files
+    readers = {}
+    for i, (name, kind) in enumerate((("filter", "pooled"), ("judge", "strided"))):
+        with torch.random.fork_rng():
+            torch.manual_seed(i)
+            design = Design(kind, (8, 8, 8, 8), features=8)  # type: ignore[arg-type]
+            network = Classifier(design, side=hp.resolution, channels=hp.channels, classes=len(labels))
+            files[f"{name}.safetensors"], weights = pack_weights(network.state_dict(), f"{name}.safetensors")
+        readers[name] = Reader(kind=design.kind, widths=design.widths, features=8, weights=weights, accuracy=0.5)
+    numbered = torch.arange(60) % len(labels)
+    splits = {"train": LabelledImages(train, numbered, labels), "test": LabelledImages(test, numbered, labels)}
+    files["real.parquet"] = as_parquet(splits)
+    curve = (
+        RealScore(per_class=10, pictures=30, plain=(0.3,), augmented=(0.3,)),
+        RealScore(per_class=20, pictures=60, plain=(0.4,), augmented=(0.4,)),
+    )
+    update = {"readers": readers, "real": attachment("real.parquet", files["real.parquet"]), "real_curve": curve}
+    return proof.model_copy(update=update), files
 
 
 def random_state(network: nn.Module) -> dict[str, Tensor]:

@@ -8,13 +8,13 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from models.classifier import Recipe, predict
 from models.manifest import Metric
 from models.pixels import from_uint8, to_uint8
+from models.progress import Progress
 from training.data import DataConfig, LabelledImages, TrainingData
 from training.metrics.cache import Trained, trained_classifier
-from training.metrics.classifier import Recipe, predict
 from training.metrics.distances import frechet_distance, kernel_distance
-from training.metrics.progress import Progress
 from training.metrics.rotations import rotated
 
 MICRO_BATCH = 16

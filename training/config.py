@@ -50,6 +50,15 @@ class GuideConfig(Section):
     images: int = Field(180_000, ge=1)  # that the classifier learns from, with repetition
 
 
+class ProofConfig(Section):
+    """What is published with a model that draws from latents, to tell how good data sets drawn from it are."""
+
+    # real pictures of each class that go into the entry; 0 where the data's licence doesn't let them
+    real_train: int = Field(200, ge=0)  # to learn from
+    real_test: int = Field(200, ge=0)  # of the test split, to be asked about
+    curve: tuple[int, ...] = (10, 50, 200, 1000)  # real pictures of each class whose worth is measured, and all there are
+
+
 class OptimizerConfig(Section):
     """Adam for both networks."""
 
@@ -106,6 +115,7 @@ class TrainConfig(Section):
     guide: GuideConfig = GuideConfig()
     optimizer: OptimizerConfig = OptimizerConfig()
     ema: EmaConfig = EmaConfig()
+    proof: ProofConfig = ProofConfig()
     snapshots: SnapshotConfig = SnapshotConfig()
     device: DeviceConfig = DeviceConfig()
 

@@ -13,7 +13,9 @@ import torch
 from torch import Tensor
 
 from models.checkpoint import Checkpoint
+from models.classifier import FEATURES, JUDGE, PROTOCOL, Design, Prediction, Recipe, predict
 from models.manifest import Metric
+from models.progress import Progress, silent
 from models.tasks import Task
 from training import answer_bench
 from training.data import DataConfig, DataError, LabelledImages, load_labelled
@@ -22,13 +24,11 @@ from training.evaluate_holes import fill_by_search, inpainting, measure_holes
 from training.metrics import cas
 from training.metrics.cache import DEFAULT_CACHE, Trained, trained_classifier
 from training.metrics.class_presence import MIN_SHARE, classes_present
-from training.metrics.classifier import FEATURES, JUDGE, PROTOCOL, Design, Prediction, Recipe, predict
 from training.metrics.distances import frechet_distance, kernel_distance
 from training.metrics.draw import asked_labels, draw
 from training.metrics.label_match import label_match
 from training.metrics.memorisation import Memorisation, View, memorisation
 from training.metrics.prdc import density_coverage, subsample
-from training.metrics.progress import Progress, silent
 from training.metrics.rotations import rotated
 
 PRESENCE_PICTURES = 1000
@@ -142,7 +142,7 @@ def measure(
 ) -> Evaluation:
     """As `evaluate`, with recalls and the most suspicious pictures for a card."""
     progress("reading data", 0.0)
-    train, test = (_fitting(checkpoint, load_labelled(data, split)) for split in ("train", "test"))
+    train, test = fitting_splits(checkpoint, data)
     train, test = _some(train, scale.real_pictures), _some(test, scale.real_pictures)
     bench = Bench(train, test, data, scale, cache, progress)
     encoder = bench.classifier(scale.features, 0, "training the features' classifier")
@@ -164,6 +164,12 @@ def measure(
         metrics |= measure_holes(held_out, {"searched": fill_by_search(checkpoint)}, bench.progress, scale.note)
     pairs = tuple((images[i], train.images[j]) for i, j in memory.closest(16))
     return Evaluation(metrics, label_recall, cas_recall, memory, pairs)
+
+
+def fitting_splits(checkpoint: Checkpoint, data: DataConfig) -> tuple[LabelledImages, LabelledImages]:
+    """Training and test split, labels numbered as the checkpoint numbers them. Raises `DataError`."""
+    train, test = (_fitting(checkpoint, load_labelled(data, split)) for split in ("train", "test"))
+    return train, test
 
 
 def _fitting(checkpoint: Checkpoint, data: LabelledImages) -> LabelledImages:

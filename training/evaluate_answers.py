@@ -10,15 +10,15 @@ import torch
 from torch import Tensor
 
 from models.checkpoint import Checkpoint
+from models.classifier import predict
 from models.manifest import Metric
+from models.progress import Progress
 from training.answer_bench import Bench, Scale, answered, centred, distances_to_real
 from training.data import DataConfig, DataError, LabelledImages, load
 from training.data.pairs import Pairs
 from training.data.photos import Photos
 from training.data.unpaired import Unpaired
 from training.evaluate_enlarged import super_resolution
-from training.metrics.classifier import predict
-from training.metrics.progress import Progress
 from training.metrics.reconstruction import psnr, ssim
 
 

@@ -18,8 +18,8 @@ from models.inversion import LEG, START, STEPS, Descent, blended, context_weight
 from models.latents import latents
 from models.manifest import Metric
 from models.pixels import from_uint8, to_uint8
+from models.progress import Progress
 from training.holes import centre_holes, random_holes
-from training.metrics.progress import Progress
 
 HOLES: dict[str, Callable[[int, int], Tensor]] = {"centre": centre_holes, "random": random_holes}
 HOLES_SEED = 0

@@ -18,12 +18,12 @@ from torch.nn import functional as F
 from torch.optim import Adam, Optimizer
 
 from models.blocks import SLOPE, leaky
+from models.classifier import Classifier, Design, Recipe, augment, train_classifier
+from models.progress import Progress
 from training.config import TrainConfig
 from training.data import LabelledImages
 from training.device import Hardware
 from training.losses import AdversarialLoss, gradient_penalty
-from training.metrics.classifier import Classifier, Design, Recipe, augment, train_classifier
-from training.metrics.progress import Progress
 
 # Neither the design nor the seed of the classifiers that measure: what fools this one need not fool those
 READER = Recipe(Design("strided", (32, 64, 96, 128)))

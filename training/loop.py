@@ -11,13 +11,13 @@ import torch
 
 from models.families import family_named
 from models.family import HParams
+from models.progress import Progress as StageProgress
+from models.progress import silent
 from training.config import ConfigError, TrainConfig
 from training.data import TrainingData, load
 from training.device import Hardware
 from training.feed import Feed, seed_of
 from training.journal import Journal, Progress, Sitting
-from training.metrics.progress import Progress as StageProgress
-from training.metrics.progress import silent
 from training.recipes import RECIPES
 from training.run_dir import RunDir, borrow
 from training.schedule import rate_factor

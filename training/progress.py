@@ -77,7 +77,7 @@ class TrainingProgress(_Bar):
 
 
 class EvaluationProgress(_Bar):
-    """A bar for each stage of a measurement; callable as `metrics.progress.Progress`."""
+    """A bar for each stage of a measurement; callable as `models.progress.Progress`."""
 
     def __call__(self, stage: str, done: float) -> None:
         self.stage(stage, done)

@@ -17,6 +17,8 @@ from models.checkpoint import WEIGHTS_FILE, Checkpoint, pack_weights, save_check
 from models.families import family_named
 from models.family import HParams
 from models.manifest import Data, Manifest, Metric, Output, Training, Weights
+from models.progress import Progress
+from training import proof
 from training.card import write_card
 from training.config import ConfigError, TrainConfig, to_json
 from training.data import LabelledImages, TrainingData, load
@@ -24,7 +26,6 @@ from training.data.locate import portable
 from training.device import Hardware
 from training.evaluate import evaluate
 from training.loop import hparams_for
-from training.metrics.progress import Progress
 from training.recipe import Recipe
 from training.recipes import RECIPES
 from training.run_dir import RunDir
@@ -62,11 +63,17 @@ def publish(
     metrics = evaluate(averaged.checkpoint, config.data, quick=quick, progress=progress, cache=cache)
     for other in beside:
         metrics |= measured_beside(other, config, zoo, cache, progress, quick=quick)
-    manifest = averaged.checkpoint.manifest.model_copy(update={"metrics": metrics, "created": datetime.now(UTC)})
+    proved = None
+    if averaged.checkpoint.from_latents:
+        scale = proof.QUICK if quick else proof.FULL
+        proved = proof.prove(averaged.checkpoint, config.data, config.proof, cache, progress, scale)
+    update = {"metrics": metrics, "proof": proved and proved.proof, "created": datetime.now(UTC)}
+    manifest = averaged.checkpoint.manifest.model_copy(update=update)
     shown = averaged.data if averaged.checkpoint.from_latents else load(config.data, "test")
     sheet, card = recipe.preview(shown, config.snapshots), write_card(manifest, config, averaged.data.skipped)
-    extras = {part: raw for part, raw in averaged.weights.items() if part != GENERATOR}
-    return save_checkpoint(zoo, manifest, averaged.weights[GENERATOR], sheet, card, extras)
+    files = {file_of(part): raw for part, raw in averaged.weights.items() if part != GENERATOR}
+    files |= proved.files if proved else {}
+    return save_checkpoint(zoo, manifest, averaged.weights[GENERATOR], sheet, card, files)
 
 
 def measured_beside(

@@ -6,8 +6,8 @@ from typing import Any, ClassVar, Protocol
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from models.progress import Progress
 from training.config import SnapshotConfig
-from training.metrics.progress import Progress
 
 
 class Recipe(Protocol):

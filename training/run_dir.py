@@ -24,7 +24,15 @@ from models.checkpoint import sync_folder, write_synced
 from training.config import ConfigError, TrainConfig, parse_config, to_json
 from training.recipe import Recipe
 
-FREE_TO_CHANGE = {"runs", "licence", "description", "limits", "snapshots", "device"}  # none of these decides the weights
+FREE_TO_CHANGE = {
+    "runs",
+    "licence",
+    "description",
+    "limits",
+    "proof",
+    "snapshots",
+    "device",
+}  # none of these decides the weights
 DATA_FREE_TO_CHANGE = {"path", "test_path", "benchmarks", "source", "licence"}  # nor any of these
 NEVER_TO_CHANGE = {"family", "hparams", "data"}  # the state wouldn't fit
 

@@ -1,8 +1,5 @@
 """What a data set says of itself, in its own archive. It tells nothing of when and where: the same request, the same bytes."""
 
-from typing import Any
-
-from app.datasets.formats.row import folder_names
 from app.datasets.records import Job
 from app.datasets.spec import Contents
 from models.manifest import Manifest
@@ -14,31 +11,6 @@ READ = {
     "idx": "any reader of MNIST's files",
     "npz": 'numpy.load("train-00000-of-00001.npz")["images"]',
 }
-
-
-def summary(job: Job, manifest: Manifest, plan: Contents) -> dict[str, Any]:
-    """report.json."""
-    spec = job.spec
-    return {
-        "synthetic": True,
-        "request": spec.as_json(),
-        "pictures": spec.total,
-        "splits": dict(plan.sizes),
-        "labels": [
-            {"index": i, "name": name, "folder": folder, "pictures": count}
-            for i, (name, folder, count) in enumerate(
-                zip(spec.label_names or (None,), folder_names(spec.label_names), spec.counts, strict=True)
-            )
-        ],
-        "model": {
-            "name": manifest.name,
-            "version": manifest.version,
-            "weights_sha256": manifest.weights.sha256,
-            "licence": manifest.licence,
-            "metrics": {name: metric.model_dump(mode="json") for name, metric in manifest.metrics.items()},
-        },
-        "trained_on": manifest.data.model_dump(mode="json"),
-    }
 
 
 def datasheet(job: Job, manifest: Manifest, plan: Contents) -> str:
@@ -53,12 +25,15 @@ def datasheet(job: Job, manifest: Manifest, plan: Contents) -> str:
         f"| `{name}` | {metric.value:.4g} | {'' if metric.floor is None else f'{metric.floor:.4g}'} | {metric.protocol} |"
         for name, metric in manifest.metrics.items()
     )
+    of_seeds = f"Picture i has seed {spec.seed} + i"
+    if limits := spec.filter.as_json():
+        of_seeds = f"Filtered ({', '.join(f'{k} {v}' for k, v in limits.items())}). Each picture has its own seed"
     return f"""# {spec.total:,} synthetic pictures of {manifest.name}@{manifest.version}
 
 Every picture here was made by a generative adversarial network; none is a photograph or a scan of anything.
 
 - {output.width}x{output.height} px, {output.channels} channel(s), format `{spec.format}`: {splits}.
-- Picture i has seed {spec.seed} + i and truncation {spec.truncation}: the model draws it again, bit for bit, when asked.
+- {of_seeds} and truncation {spec.truncation}: the model draws it again, bit for bit, when asked.
 - To read it: `{READ[spec.format]}`.
 {labels}
 ## Where it comes from

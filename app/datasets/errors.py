@@ -9,3 +9,11 @@ class StorageFullError(EngineError):
 
 class TooManyDatasetsError(EngineError):
     """There may be no more of them."""
+
+
+class NotFinishedError(EngineError):
+    """It has to be finished first."""
+
+
+class UnfillableError(EngineError):
+    """The filter refuses too much. Fails a job, and is no reply."""

@@ -13,10 +13,12 @@ from typing import Any
 import sqlalchemy as sa
 
 from app.datasets.spec import Spec
+from app.datasets.tally import Tally, total
 
 LEASE_S = 10.0  # a job whose worker has not been heard of for so long is taken over
 QUEUED, RUNNING, PAUSED, SUCCEEDED, FAILED = "queued", "running", "paused", "succeeded", "failed"
 ENDED = (SUCCEEDED, FAILED)
+OF_PICTURES, FILES_OF_A_SHARD = 100, 2  # places in the listing: those that tell of the data set come first
 
 METADATA = sa.MetaData()
 JOBS = sa.Table(
@@ -33,6 +35,11 @@ JOBS = sa.Table(
     sa.Column("rate", sa.Float, nullable=False),  # pictures a second, of late
     sa.Column("error", sa.Text),
     sa.Column("report", sa.JSON),
+    sa.Column("stage", sa.Text),  # what is being done, where that is not drawing
+    sa.Column("measure", sa.Boolean, nullable=False),  # whether its usefulness is to be measured
+    sa.Column("webhook", sa.Text),  # where its end is to be told
+    sa.Column("tell_at", sa.Float),  # Unix time, s, when that is tried next; null: never
+    sa.Column("told_times", sa.Integer, nullable=False),  # how often it was tried
     sa.Column("owner", sa.String(40)),
     sa.Column("lease", sa.Float, nullable=False),  # Unix time, s, until which nobody else takes it
 )
@@ -46,6 +53,15 @@ FILES = sa.Table(
     sa.Column("bytes", sa.BigInteger, nullable=False),
     sa.Column("sha256", sa.String(64), nullable=False),
     sa.Column("media_type", sa.String(80), nullable=False),
+)
+
+
+SHARDS = sa.Table(
+    "shards",
+    METADATA,
+    sa.Column("job", sa.ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True),
+    sa.Column("shard", sa.Integer, primary_key=True),
+    sa.Column("tally", sa.JSON, nullable=False),
 )
 
 
@@ -75,6 +91,9 @@ class Job:
     rate: float
     error: str | None
     report: dict[str, Any] | None
+    stage: str | None
+    measure: bool
+    webhook: str | None
     files: tuple[File, ...]
 
 
@@ -116,12 +135,13 @@ class Records:
             self._opened.dispose()
             self._opened = None
 
-    def create(self, spec: Spec, name: str | None) -> Job:
-        """A new job, for whoever claims it."""
+    def create(self, spec: Spec, name: str | None, *, measure: bool = False, webhook: str | None = None) -> Job:
+        """A new job, for whoever claims it. `measure`: its usefulness, too. `webhook`: a URL that is told of its end."""
         identifier = f"ds_{secrets.token_hex(10)}"
         values = {
             "id": identifier, "name": name, "created": time.time(), "status": QUEUED, "spec": spec.as_json(),
-            "total": spec.total, "done": 0, "rate": 0.0, "lease": 0.0,
+            "total": spec.total, "done": 0, "rate": 0.0, "lease": 0.0, "measure": measure,
+            "webhook": webhook, "told_times": 0,
         }  # fmt: skip
         with self._engine.begin() as connection:
             connection.execute(sa.insert(JOBS).values(values))
@@ -184,17 +204,70 @@ class Records:
         with self._engine.begin() as connection:
             self._update(connection, identifier, lease=time.time() + LEASE_S)
 
-    def finished(self, identifier: str, files: Sequence[File], place: int, done: int) -> None:
-        """Adds files that are on the disk. Raises `GoneError`."""
+    def finished(self, identifier: str, shard: int, files: Sequence[File], tally: Tally, done: int) -> None:
+        """Adds the files of a shard, which are on the disk, and what was found out about it. Raises `GoneError`."""
         with self._engine.begin() as connection:
             self._update(connection, identifier, done=done, lease=time.time() + LEASE_S)
-            rows = [{"job": identifier, "place": place + i, **vars(file)} for i, file in enumerate(files)]
+            rows = [
+                {"job": identifier, "place": OF_PICTURES + FILES_OF_A_SHARD * shard + i, **vars(f)} for i, f in enumerate(files)
+            ]
             connection.execute(sa.insert(FILES), rows)
+            connection.execute(sa.insert(SHARDS).values(job=identifier, shard=shard, tally=tally.as_json()))
 
-    def end(self, identifier: str, status: str, *, error: str | None = None, report: dict[str, Any] | None = None) -> None:
+    def tally(self, identifier: str) -> Tally:
+        """What was found out about all finished shards."""
+        with self._engine.connect() as connection:
+            rows = connection.execute(sa.select(SHARDS.c.tally).where(SHARDS.c.job == identifier).order_by(SHARDS.c.shard))
+            return total(Tally.from_json(row) for row in rows.scalars())
+
+    def at_stage(self, identifier: str, stage: str) -> None:
+        """Says what is being done. Raises `GoneError`."""
+        with self._engine.begin() as connection:
+            self._update(connection, identifier, stage=stage, lease=time.time() + LEASE_S)
+
+    def told(self, identifier: str, files: Sequence[File], report: dict[str, Any]) -> None:
+        """The job is done: these files tell of it, in the place of those that did before. Raises `GoneError`."""
+        with self._engine.begin() as connection:
+            now = time.time()
+            ended = {"status": SUCCEEDED, "ended": now, "tell_at": now, "owner": None, "stage": None, "measure": False}
+            self._update(connection, identifier, report=report, error=None, **ended)
+            connection.execute(sa.delete(FILES).where((FILES.c.job == identifier) & FILES.c.shard.is_(None)))
+            connection.execute(sa.insert(FILES), [{"job": identifier, "place": i, **vars(f)} for i, f in enumerate(files)])
+
+    def measure(self, identifier: str) -> bool:
+        """Puts a job that is done back into the queue, for its usefulness to be measured; False if it isn't done."""
+        done = (JOBS.c.id == identifier) & (JOBS.c.status == SUCCEEDED)
+        with self._engine.begin() as connection:
+            again = {"status": QUEUED, "measure": True, "ended": None, "tell_at": None, "told_times": 0, "lease": 0.0}
+            return connection.execute(sa.update(JOBS).where(done).values(again)).rowcount == 1
+
+    def fail(self, identifier: str, error: str) -> None:
         """The job is over. Raises `GoneError`."""
         with self._engine.begin() as connection:
-            self._update(connection, identifier, status=status, error=error, report=report, ended=time.time(), owner=None)
+            ended = {"status": FAILED, "ended": time.time(), "owner": None, "stage": None, "tell_at": time.time()}
+            self._update(connection, identifier, error=error, **ended)
+
+    def next_message(self, waits_s: Sequence[float]) -> Job | None:
+        """A job whose end is to be told now; None: there is none. It is due again after a while, until `message_sent`."""
+        if not self.exists():
+            return None
+        now = time.time()
+        with self._engine.begin() as connection:
+            due = JOBS.c.webhook.is_not(None) & (JOBS.c.tell_at <= now)
+            row = connection.execute(sa.select(JOBS.c.id, JOBS.c.told_times).where(due).limit(1)).first()
+            if row is None:
+                return None
+            later = now + waits_s[row.told_times] if row.told_times < len(waits_s) else None
+            mine = (JOBS.c.id == row.id) & (JOBS.c.told_times == row.told_times)
+            values = {"tell_at": later, "told_times": row.told_times + 1}
+            if connection.execute(sa.update(JOBS).where(mine).values(values)).rowcount != 1:
+                return None  # another process was quicker
+        return self.get(row.id)
+
+    def message_sent(self, identifier: str) -> None:
+        """Its end was told."""
+        with self._engine.begin() as connection:
+            connection.execute(sa.update(JOBS).where(JOBS.c.id == identifier).values(tell_at=None))
 
     def pause(self, identifier: str, reason: str, seconds: float) -> None:
         """Nobody goes on with it for so long. Raises `GoneError`."""
@@ -216,7 +289,8 @@ class Records:
         if not self.exists():
             raise GoneError(identifier)
         with self._engine.begin() as connection:
-            connection.execute(sa.delete(FILES).where(FILES.c.job == identifier))
+            for table in (FILES, SHARDS):
+                connection.execute(sa.delete(table).where(table.c.job == identifier))
             if connection.execute(sa.delete(JOBS).where(JOBS.c.id == identifier)).rowcount != 1:
                 raise GoneError(identifier)
 
@@ -230,7 +304,5 @@ def _prepare_sqlite(connection: Any, _: Any) -> None:
 
 
 def _job(row: Any, files: dict[str, list[File]]) -> Job:
-    return Job(
-        row["id"], row["name"], row["created"], row["ended"], row["status"], Spec.from_json(row["spec"]), row["total"],
-        row["done"], row["rate"], row["error"], row["report"], tuple(files.get(row["id"], ())),
-    )  # fmt: skip
+    same = {name: row[name] for name in Job.__dataclass_fields__ if name not in ("spec", "files")}
+    return Job(**same, spec=Spec.from_json(row["spec"]), files=tuple(files.get(row["id"], ())))

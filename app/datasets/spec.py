@@ -12,6 +12,22 @@ ORDER_STREAM = 1  # of the random numbers that decide the order; pictures have s
 
 
 @dataclass(frozen=True)
+class Filter:
+    """Which pictures are drawn again. Without limits: none.
+
+    `min_confidence`: 0 … 1, of the class that was asked for, as a classifier of the real pictures sees it. `max_similarity`:
+    0 … 1, to the nearest training picture (see `models.copies`).
+    """
+
+    min_confidence: float | None = None
+    max_similarity: float | None = None
+
+    def as_json(self) -> dict[str, float]:
+        """The limits that there are."""
+        return {name: limit for name, limit in vars(self).items() if limit is not None}
+
+
+@dataclass(frozen=True)
 class DatasetOrder:
     """A request. Either `counts`, pictures by name or index of a class, or `per_class`."""
 
@@ -24,6 +40,20 @@ class DatasetOrder:
     format: FormatName
     shard_size: int
     split: Mapping[str, float]
+    filter: Filter = Filter()
+    measure_usefulness: bool = False
+    webhook: str | None = None
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What the service's owner allows."""
+
+    max_pictures: int  # of one data set
+    max_jobs: int  # finished ones included
+    quota_bytes: int  # of all files
+    retention_s: float  # from a job's end
+    lesson_pictures: int  # that each classifier learns from which measures usefulness
 
 
 @dataclass(frozen=True)
@@ -42,6 +72,7 @@ class Spec:
     format: FormatName
     shard_size: int  # pictures
     split: Mapping[str, float]
+    filter: Filter = Filter()
 
     @property
     def total(self) -> int:
@@ -60,12 +91,14 @@ class Spec:
             "format": self.format,
             "shard_size": self.shard_size,
             "split": dict(self.split),
+            "filter": self.filter.as_json(),
         }
 
     @classmethod
     def from_json(cls, raw: Mapping[str, Any]) -> "Spec":
         """The inverse of `as_json`."""
-        return cls(**{**raw, "label_names": tuple(raw["label_names"]), "counts": tuple(raw["counts"])})
+        lists = {name: tuple(raw[name]) for name in ("label_names", "counts")}
+        return cls(**{**raw, **lists, "filter": Filter(**raw.get("filter", {}))})
 
 
 @dataclass(frozen=True)
@@ -81,7 +114,7 @@ class Shard:
 
 @dataclass(frozen=True, eq=False)
 class Contents:
-    """Every picture of a data set: picture i has seed `seed + i` and class `labels[i]`. Splits follow one another."""
+    """Every picture of a data set: picture i has class `labels[i]`. Splits follow one another."""
 
     labels: NDArray[np.int32]
     sizes: Mapping[str, int]  # of each split, in order

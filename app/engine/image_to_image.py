@@ -13,7 +13,7 @@ from torch import Tensor
 
 from app.engine.answering import answer, ask
 from app.engine.catalog import Served
-from app.engine.device import Network
+from app.engine.device import Answers, Network, Pixels
 from app.engine.errors import InvalidRequestError, TooLargeError, WrongTaskError
 from app.engine.inpainting import (
     Canvas,
@@ -46,6 +46,7 @@ from app.engine.tiles import TilePlan
 from models.family import TranslatorHParams
 from models.inversion import LEG, STEPS, first_state
 from models.latents import one_hot
+from models.pixels import from_uint8
 from models.tasks import Task
 
 TRANSLATION = (Task.TRANSLATION,)
@@ -146,6 +147,18 @@ class ImageToImage:
             rows = (torch.cat([question.target for question in questions]), *y)
             logits = await self._run(work, network, ReadyPlan(rows, [None] * len(questions), [None] * len(questions)))
         return Scored(served, [float(x) for x in logits], work.queue_ms, work.inference_ms)
+
+    async def read(self, served: Served, part: str, pictures: Pixels, timeout_s: float) -> Answers:
+        """Class probabilities, float32 (n, classes), of pictures uint8 (n, H, W, C) of the model's own size.
+
+        `part`: `FILTER` or `JUDGE`. Raises `ModelUnavailableError` for a model that was published without them.
+        """
+        work = Work(served, time.monotonic() + timeout_s)
+        with about(served):
+            network = await self._library.numbers(served, part, work.deadline)
+            rows = await self._offload(from_uint8, torch.from_numpy(pictures).permute(0, 3, 1, 2))
+            found = await self._run(work, network, ReadyPlan((rows,), [None] * len(rows), [None] * len(rows)))
+        return np.stack(found)
 
     async def _answer(self, served: Served, order: TranslateOrder, timeout_s: float) -> Answered:
         work = Work(served, time.monotonic() + timeout_s)

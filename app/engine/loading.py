@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from app.engine.device import Device, Network, Rows
 from app.engine.lanes import draw
 from app.engine.residents import Blend, Resident
-from models.checkpoint import Checkpoint, load_checkpoint
+from models.checkpoint import Checkpoint, load_checkpoint, load_reader, read_manifest
 from models.errors import CheckpointError
 from models.family import TranslatorHParams
 from models.inversion import Descent
@@ -20,7 +20,8 @@ from models.latents import latents, one_hot
 
 EXAMPLES = 64  # rows to prepare a network with
 EXAMPLE_SEED = 0
-SEARCH, DISCRIMINATOR = "search", "discriminator"  # parts that give numbers
+SEARCH, DISCRIMINATOR, FILTER, JUDGE = "search", "discriminator", "filter", "judge"  # parts that give numbers
+READ_AT_ONCE = 64  # pictures: always as many, so that what is read in one does not depend on the others
 FAITHFUL = "faithful"  # the extra network between which and the generator a request's `fidelity` lies
 BLENDS_KEPT = 8  # of one model
 BLEND_STEPS = 100  # fidelities are told apart to a hundredth
@@ -67,7 +68,11 @@ def load_for_numbers(folder: Path, device: Device, part: str) -> tuple[Network, 
     """An entry's network whose answers are no pictures, and the bytes of its weights. Raises `ModelError`.
 
     `DISCRIMINATOR`: pictures, and class weights if the model has classes → scores. `SEARCH`: see `models.inversion.Descent`.
+    `FILTER` and `JUDGE`: pictures → class probabilities.
     """
+    if part in (FILTER, JUDGE):
+        reader = nn.Sequential(load_reader(folder, read_manifest(folder), part), nn.Softmax(dim=1))
+        return device.prepare_numbers(reader, READ_AT_ONCE), bytes_of(reader)
     checkpoint = load_checkpoint(folder)
     discriminator = checkpoint.extras.get(DISCRIMINATOR)
     network: nn.Module = Descent(checkpoint.generator, discriminator)

@@ -14,14 +14,15 @@ Method = Literal["slerp", "lerp"]
 
 @dataclass(frozen=True)
 class DrawOrder:
-    """`n` pictures from consecutive seeds, or from explicit latents."""
+    """`n` pictures from consecutive seeds, from given ones, or from explicit latents."""
 
     model: str | None
     n: int
-    seed: int  # of the first picture; the i-th has seed + i
+    seed: int  # of the first picture; the i-th has seed + i, unless `seeds` says otherwise
     z: list[list[float]] | None = None
     labels: list[Label] | None = None  # one a picture; None: cycle through the classes
     truncation: float = 1.0
+    seeds: Sequence[int] | None = None
 
 
 @dataclass(frozen=True)

@@ -144,7 +144,7 @@ def plan_draw(model: Served, order: DrawOrder) -> Plan:
     elif names:
         labels = [i % len(names) for i in range(order.n)]
     if order.z is None:
-        return Plan(range(order.seed, order.seed + order.n), labels, order.truncation)
+        return Plan(order.seeds or range(order.seed, order.seed + order.n), labels, order.truncation)
     z = truncate(explicit(order.z, model.z_dim, "z"), order.truncation)
     return Plan([None] * order.n, labels, order.truncation, z)
 

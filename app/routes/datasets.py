@@ -6,13 +6,13 @@ import zipfile
 from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Depends, File, Request, UploadFile
 from starlette.responses import Response, StreamingResponse
 
 from app.codecs.zipped import EPOCH, Outlet
 from app.datasets.records import ENDED, SUCCEEDED, GoneError, Job
 from app.datasets.service import Datasets
-from app.deps import EngineDep
+from app.deps import FORM_TYPE, EngineDep
 from app.errors import RequestError
 from app.etags import matches
 from app.ranges import UnsatisfiableError, part_of
@@ -68,6 +68,34 @@ async def every(datasets: DatasetsDep) -> DatasetList:
 async def one(id: str, datasets: DatasetsDep) -> DatasetBody:
     """How far a data set is, and its files."""
     return body_of_job(await found(datasets, id))
+
+
+@router.post(
+    "/{id}/report",
+    status_code=202,
+    responses=USUAL | problems("not-finished", "unsupported-media-type", "unknown-model", "model-unavailable"),
+)
+async def report(
+    id: str,
+    request: Request,
+    datasets: DatasetsDep,
+    response: Response,
+    real: Annotated[UploadFile | None, File(description="a zip of real pictures in folders called like the classes")] = None,
+) -> DatasetBody:
+    """Measure what a finished data set is worth: classifiers learn from it, and are asked about real pictures.
+
+    Without a file, about those that came with the model. With one, whose folders may stand in folders `train` and `test`, about
+    those. It takes minutes; the data set is `running` meanwhile, and then has a new `report.json` and `REPORT.md`.
+    """
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind not in ("", FORM_TYPE):
+        raise RequestError("unsupported-media-type", f"send a form, such as curl -F real=@pictures.zip, not '{kind[:100]}'")
+    try:
+        job = await datasets.measure(id, None if real is None else await real.read())
+    except GoneError:
+        raise unknown(id) from None
+    response.headers["Location"] = f"/v1/datasets/{job.id}"
+    return body_of_job(job)
 
 
 @router.delete("/{id}", status_code=204, responses=USUAL)

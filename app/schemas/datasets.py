@@ -5,11 +5,24 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from app.datasets.records import Job
-from app.datasets.spec import DatasetOrder, FormatName
+from app.datasets.spec import DatasetOrder, Filter, FormatName
 from app.schemas.common import ModelReference, RequestBody, Seed, Truncation
 
 SplitName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,19}$")]
 Count = Annotated[int, Field(strict=True, ge=0)]
+
+
+class FilterRequest(BaseModel):
+    """Which pictures are drawn again, until as many as were asked for are left."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    min_confidence: Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)] | None = Field(
+        None, description="how sure a classifier of the real pictures has to be of the class that was asked for"
+    )
+    max_similarity: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)] | None = Field(
+        None, description="to the nearest training picture; 1: a copy. The model's card and the report tell what is usual"
+    )
 
 
 class DatasetRequest(RequestBody):
@@ -31,6 +44,15 @@ class DatasetRequest(RequestBody):
     truncation: Truncation = 1.0
     format: FormatName = "imagefolder"
     shard_size: int = Field(10_000, strict=True, ge=1, le=100_000, description="pictures in one file")
+    filter: FilterRequest = FilterRequest()
+    measure_usefulness: bool = Field(
+        False,
+        strict=True,
+        description="train classifiers on it, and ask them about the real pictures that came with the model, before it ends",
+    )
+    webhook: str | None = Field(
+        None, min_length=1, max_length=2000, description="URL that is told of the end, if GANYMEDE_WEBHOOK_HOSTS allows it"
+    )
     split: dict[SplitName, Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)]] = Field(
         {"train": 1.0}, min_length=1, max_length=10, description="shares that add up to 1"
     )
@@ -45,7 +67,7 @@ class DatasetRequest(RequestBody):
 
     def order(self) -> DatasetOrder:
         """As the data sets take it."""
-        return DatasetOrder(**dict(self))
+        return DatasetOrder(**{**dict(self), "filter": Filter(**dict(self.filter))})
 
 
 class FileBody(BaseModel):
@@ -68,6 +90,7 @@ class DatasetBody(BaseModel):
     seed: int
     format: FormatName
     status: Literal["queued", "running", "paused", "succeeded", "failed", "cancelled"]
+    stage: str | None = Field(description="what is being done when all pictures are there")
     done: int = Field(description="pictures")
     total: int
     images_per_second: float
@@ -90,7 +113,8 @@ def body_of_job(job: Job) -> DatasetBody:
     eta = left / job.rate if job.status == "running" and job.rate > 0 else None
     return DatasetBody(
         id=job.id, name=job.name, created=int(job.created), model=job.spec.model, version=job.spec.version, seed=job.spec.seed,
-        format=job.spec.format, status=job.status, done=job.done, total=job.total, images_per_second=round(job.rate, 2),
+        format=job.spec.format, status=job.status, stage=job.stage, done=job.done, total=job.total,
+        images_per_second=round(job.rate, 2),
         eta_seconds=None if eta is None else round(eta, 1),
         files=[FileBody(name=f.name, bytes=f.bytes, sha256=f.sha256) for f in job.files], report=job.report, error=job.error,
     )  # fmt: skip

@@ -19,9 +19,9 @@ from hypothesis import strategies as st
 from zoo_factory import make_entry
 
 from app.datasets.formats.row import Hashed, folder_names
-from app.datasets.records import SUCCEEDED, GoneError, Job, Records
+from app.datasets.records import GoneError, Job, Records
 from app.datasets.runner import Runner
-from app.datasets.spec import Spec, contents, shared
+from app.datasets.spec import Limits, Spec, contents, shared
 from app.datasets.storage import LocalStorage, RemoteStorage, Storage, open_storage
 from app.engine.engine import Engine
 
@@ -131,7 +131,7 @@ def test_one_worker_takes_a_job_and_a_dead_ones_is_taken_over(tmp_path: Path, mo
     taken = two.claim()
     assert taken is not None and taken.id == job.id
     with pytest.raises(GoneError):
-        one.end(job.id, SUCCEEDED)
+        one.fail(job.id, "too late")
     two.delete(job.id)
     with pytest.raises(GoneError):
         two.get(job.id)
@@ -244,7 +244,8 @@ async def until(records: Records, identifier: str, *statuses: str) -> Job:
 
 @contextlib.asynccontextmanager
 async def working(engine: Engine, records: Records, storage: Storage, **limits: Any) -> Any:
-    runner = Runner(engine, records, storage, limits.get("quota_bytes", 2**30), limits.get("retention_s", 3600.0))
+    allowed = Limits(max_pictures=10**6, max_jobs=100, quota_bytes=2**30, retention_s=3600.0, lesson_pictures=640)
+    runner = Runner(engine, records, storage, dataclasses.replace(allowed, **limits))
     async with runner.running():
         yield runner
 

@@ -36,7 +36,9 @@ def server(tmp_path_factory: pytest.TempPathFactory, start_server: Callable[...,
     make_entry(folder / "zoo", "fashion", "conditional")
     make_entry(folder / "zoo", "blobs", "dcgan")
     make_entry(folder / "zoo", "facades", "pix2pix")
-    server = start_server(folder / "zoo", GANYMEDE_STORAGE_DIR=str(folder / "storage"), GANYMEDE_MAX_DATASET_PICTURES="50000")
+    make_entry(folder / "zoo", "proved", "conditional", proved=True)
+    settings = {"MAX_DATASET_PICTURES": "50000", "STORAGE_DIR": str(folder / "storage"), "USEFULNESS_PICTURES": "640"}
+    server = start_server(folder / "zoo", **{f"GANYMEDE_{name}": value for name, value in settings.items()})
     server.wait_until_ready()
     return server
 
@@ -178,6 +180,56 @@ def test_the_same_order_gives_the_same_bytes(client: httpx2.Client, jobs: dict[s
             assert archive.namelist() == [file["name"] for file in again["files"]]
 
 
+def test_a_report_tells_what_is_known_of_the_pictures(client: httpx2.Client) -> None:
+    job = made(client, model="proved", per_class=40, filter={"max_similarity": 0.99})
+    report = job["report"]
+    assert report["label_warranty"]["judged"] == 120 and report["memorisation"]["compared"] == 120
+    assert report["label_warranty"]["label_error"] < report["label_warranty"]["upper_95"] <= 1
+    assert report["filter"]["max_similarity"] == 0.99 and report["usefulness"] is None
+    names = [file["name"] for file in job["files"]]
+    assert names[:5] == ["README.md", "REPORT.md", "report.json", "classes.png", "confusion.png"]
+    assert client.get(f"/v1/datasets/{job['id']}/files/report.json").json() == report
+    text = client.get(f"/v1/datasets/{job['id']}/files/REPORT.md").text
+    assert "of 120 labels" in text and "![" in text and "It was not measured" in text
+    for name in ("classes.png", "confusion.png"):
+        picture = Image.open(io.BytesIO(client.get(f"/v1/datasets/{job['id']}/files/{name}").content))
+        assert len(picture.getcolors(2**16) or ()) > 2
+
+
+def test_usefulness_is_measured_on_the_models_real_pictures(client: httpx2.Client) -> None:
+    job = made(client, model="proved", per_class=10, format="npz", measure_usefulness=True)
+    found = job["report"]["usefulness"]
+    assert found["real_pictures_of"] == "model" and found["ways"]["real"]["pictures"] == 60
+    assert found["ways"]["real_and_synthetic"]["pictures"] == 90
+    for way in found["ways"].values():
+        assert 0 <= way["accuracy"] <= 1 and len(way["accuracies"]) == 3 and len(way["recall"]) == 3
+    assert found["worth"]["is"] in ("about", "at least", "less than")
+    assert "usefulness.png" in [file["name"] for file in job["files"]]
+    again = made(client, model="proved", per_class=10, format="npz", measure_usefulness=True)
+    assert again["files"] == job["files"]
+
+
+def test_usefulness_is_measured_on_pictures_that_are_sent(client: httpx2.Client, jobs: dict[str, dict[str, Any]]) -> None:
+    """Of a model that came without any. The data set itself stays as it is."""
+    job = jobs["webdataset"]
+    path = f"/v1/datasets/{job['id']}/report"
+    missing = client.post(path)
+    assert (missing.status_code, missing.json()["type"]) == (422, "invalid-request") and "zip of class folders" in missing.text
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w") as out:
+        for label, name in enumerate(LABELS):
+            for i in range(6):
+                out.writestr(f"{name}/{i}.png", client.get(f"/v1/images/fashion/{i}.png", params={"label": label}).content)
+    response = client.post(path, files={"real": ("mine.zip", archive.getvalue(), "application/zip")})
+    assert response.status_code == 202, response.text
+    last = list(events(client, job["id"]))[-1]
+    assert last["status"] == "succeeded" and last["report"]["usefulness"]["real_pictures_of"] == "caller"
+    assert last["report"]["usefulness"]["ways"]["real"]["pictures"] == 9
+    assert [f for f in last["files"] if f["name"].endswith(".tar")] == [f for f in job["files"] if f["name"].endswith(".tar")]
+    with zipfile.ZipFile(io.BytesIO(client.get(f"/v1/datasets/{job['id']}/download").content)) as whole:
+        assert "usefulness.png" in whole.namelist()
+
+
 def test_models_without_classes_and_colour(client: httpx2.Client, tmp_path: Path) -> None:
     job = made(client, model="blobs", per_class=5, format="idx", truncation=0.5)
     folder = fetch(client, job, tmp_path / "blobs")
@@ -228,6 +280,12 @@ def test_files_come_in_parts(client: httpx2.Client, jobs: dict[str, dict[str, An
         ({"per_class": 1, "seed": 2**63 - 2}, 422, "invalid-request", "seed"),
         ({"per_class": 1, "shard_size": 0}, 422, "invalid-request", "shard_size"),
         ({"per_class": 1, "colour": "red"}, 422, "invalid-request", "colour"),
+        ({"per_class": 1, "filter": {"min_confidence": 0.9}}, 422, "invalid-request", "without a classifier"),
+        ({"per_class": 1, "filter": {"max_similarity": 0.9}}, 422, "invalid-request", "without an index"),
+        ({"per_class": 1, "filter": {"min_confidence": 1.5}}, 422, "invalid-request", "min_confidence"),
+        ({"per_class": 1, "filter": {"sharp": 1}}, 422, "invalid-request", "sharp"),
+        ({"per_class": 1, "measure_usefulness": True}, 422, "invalid-request", "without real pictures"),
+        ({"per_class": 1, "webhook": "http://127.0.0.1/"}, 422, "invalid-request", "GANYMEDE_WEBHOOK_HOSTS"),
         ({"per_class": 1, "model": "none"}, 404, "unknown-model", "none"),
         ({"per_class": 1, "model": "facades"}, 409, "wrong-task", "POST /v1/translate"),
     ],
@@ -244,13 +302,22 @@ def test_what_can_not_be_made_is_refused(
 
 @pytest.mark.parametrize("identifier", ["ds_none", "..%2f..", "x" * 300, "%00"])
 def test_ids_that_there_are_none_of(client: httpx2.Client, identifier: str) -> None:
-    for method, path in (("GET", ""), ("DELETE", ""), ("GET", "/events"), ("GET", "/download"), ("GET", "/files/a")):
+    for method, path in (
+        ("GET", ""),
+        ("DELETE", ""),
+        ("POST", "/report"),
+        ("GET", "/events"),
+        ("GET", "/download"),
+        ("GET", "/files/a"),
+    ):
         problem = client.request(method, f"/v1/datasets/{identifier}{path}")
         assert problem.status_code == 404 and problem.json()["type"] in ("unknown-dataset", "not-found"), problem.text
 
 
 def test_what_is_not_there_yet_can_not_be_had(client: httpx2.Client) -> None:
     job = order(client, per_class=15_000)
+    too_early = client.post(f"/v1/datasets/{job['id']}/report", files={"real": ("x.zip", b"no zip", "application/zip")})
+    assert (too_early.status_code, too_early.json()["type"]) == (409, "not-finished")
     early = client.get(f"/v1/datasets/{job['id']}/download")
     assert (early.status_code, early.json()["type"]) == (409, "not-finished")
     missing = client.get(f"/v1/datasets/{job['id']}/files/ganymede.db")

@@ -14,9 +14,10 @@ import safetensors.torch
 import torch
 from zoo_factory import make_entry
 
-from models.checkpoint import CARD_FILE, MANIFEST_FILE, SAMPLES_FILE, WEIGHTS_FILE, load_checkpoint, read_manifest
+from models.checkpoint import CARD_FILE, MANIFEST_FILE, SAMPLES_FILE, WEIGHTS_FILE, load_checkpoint, load_reader, read_manifest
 from models.errors import CheckpointError
 from models.latents import latents, one_hot
+from models.manifest import FORMAT_VERSION
 
 
 @pytest.fixture
@@ -89,7 +90,7 @@ BROKEN: dict[str, tuple[Callable[[Path], Any], str]] = {
     "no manifest": (lambda e: (e / MANIFEST_FILE).unlink(), "manifest.json is missing"),
     "manifest no JSON": (lambda e: (e / MANIFEST_FILE).write_text("{"), "can't be read"),
     "manifest a list": (lambda e: (e / MANIFEST_FILE).write_text("[]"), "no JSON object"),
-    "future format": (edit_manifest(format_version=3), "Upgrade Ganymede"),
+    "future format": (edit_manifest(format_version=FORMAT_VERSION + 1), "Upgrade Ganymede"),
     "unknown key": (edit_manifest(colour="blue"), "colour"),
     "unknown family": (edit_manifest(family="diffusion"), "there is no family 'diffusion'"),
     "another task": (edit_manifest(task="unconditional"), "its task is given as unconditional"),
@@ -119,6 +120,23 @@ def test_a_broken_entry_is_refused_with_its_name_the_reason_and_a_remedy(
     assert str(refused.value).startswith("fashion/3: ")
     assert told in str(refused.value)
     assert refused.value.remedy
+
+
+BROKEN_PROOFS: dict[str, tuple[Callable[[Path], Any], str]] = {
+    "cut index": (lambda e: (e / "index.safetensors").write_bytes(b"x"), "index.safetensors has 1 bytes"),
+    "no judge": (lambda e: (e / "judge.safetensors").unlink(), "judge.safetensors can't be read"),
+    "readers missing": (edit_manifest(proof__readers={}), "should have the readers filter, judge"),
+}
+
+
+@pytest.mark.parametrize(("breaking", "told"), BROKEN_PROOFS.values(), ids=BROKEN_PROOFS)
+def test_an_entry_with_a_broken_proof_is_refused(tmp_path: Path, breaking: Callable[[Path], Any], told: str) -> None:
+    entry = make_entry(tmp_path, "fashion", "conditional", proved=True)
+    manifest = load_checkpoint(entry).manifest
+    assert load_reader(entry, manifest, "judge")(torch.zeros(2, 1, 16, 16)).shape == (2, 3)
+    breaking(entry)
+    with pytest.raises(CheckpointError, match=told):
+        load_checkpoint(entry)
 
 
 def test_a_loaded_generator_draws_what_was_saved(entry: Path) -> None:

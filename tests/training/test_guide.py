@@ -9,6 +9,7 @@ from tiny import write_config, write_idx
 from torch.nn import functional as F
 
 from models.families import family_named
+from models.progress import silent
 from training.__main__ import main
 from training.config import TrainConfig, load_config
 from training.data import load_labelled
@@ -16,7 +17,6 @@ from training.device import Hardware
 from training.guide import SURE_ENOUGH, Guide, log_probability
 from training.loop import hparams_for
 from training.losses import LOSSES
-from training.metrics.progress import silent
 from training.recipes.adversarial import AdversarialRecipe
 from training.run_dir import RunDir
 

@@ -18,9 +18,9 @@ import torch
 from safetensors import SafetensorError
 
 from models.checkpoint import sync_folder, write_synced
+from models.classifier import PROTOCOL, Classifier, Recipe, predict, recalls, train_classifier
+from models.progress import Progress, silent
 from training.data import LabelledImages
-from training.metrics.classifier import PROTOCOL, Classifier, Recipe, predict, recalls, train_classifier
-from training.metrics.progress import Progress, silent
 
 log = logging.getLogger(__name__)
 

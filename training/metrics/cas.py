@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from models.classifier import FEATURES, Recipe
+from models.progress import Progress, silent
 from training.data import LabelledImages
 from training.metrics.cache import DEFAULT_CACHE, trained_classifier
-from training.metrics.classifier import FEATURES, Recipe
-from training.metrics.progress import Progress, silent
 
 SEEDS = (100, 101, 102)  # none of the features' or the judge's
 

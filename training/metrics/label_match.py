@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from training.metrics.classifier import recalls
+from models.classifier import recalls
 
 
 @dataclass(frozen=True)

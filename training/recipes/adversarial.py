@@ -9,6 +9,7 @@ from torch.nn import functional as F
 from torch.optim import Adam, Optimizer
 
 from models.family import Family, LatentHParams
+from models.progress import Progress
 from training.augment import augment
 from training.config import ConfigError, SnapshotConfig, TrainConfig
 from training.data import LabelledImages
@@ -16,7 +17,6 @@ from training.device import Hardware
 from training.ema import Ema
 from training.guide import Guide
 from training.losses import LOSSES, gradient_penalty, normalise_spectrally
-from training.metrics.progress import Progress
 from training.pictures import draw_sheet
 
 

@@ -17,6 +17,7 @@ from torch.optim import Adam, Optimizer
 from models.families.cyclegan import CycleganHParams
 from models.family import Family
 from models.pixels import to_uint8
+from models.progress import Progress
 from training.augment import augment
 from training.config import ConfigError, SnapshotConfig, TrainConfig
 from training.contrast import PatchContrast
@@ -24,7 +25,6 @@ from training.data import TrainingData
 from training.device import Hardware
 from training.ema import Ema
 from training.losses import LOSSES, gradient_penalty
-from training.metrics.progress import Progress
 from training.pictures import png, tile
 
 POOL = 50  # older translations that each discriminator may see again

@@ -20,13 +20,13 @@ from models.families.pix2pix import Pix2pixHParams
 from models.families.srgan import SrganHParams, shrink
 from models.family import Family, HParams
 from models.pixels import from_uint8, to_uint8
+from models.progress import Progress
 from training.config import ConfigError, SnapshotConfig, TrainConfig
 from training.data import TrainingData
 from training.device import Hardware
 from training.ema import Ema
 from training.holes import random_holes
 from training.losses import LOSSES, gradient_penalty, normalise_spectrally
-from training.metrics.progress import Progress
 from training.pictures import png, tile
 
 PREVIEW_SEED = 0

@@ -82,8 +82,11 @@ class Device(ABC):
         """As `prepare`, for one row of any height and width at a time: there are no sizes to choose."""
 
     @abstractmethod
-    def prepare_numbers(self, network: nn.Module) -> Network:
-        """As `prepare_for_any_shape`, for what answers numbers. In float32, and it may take gradients of its own."""
+    def prepare_numbers(self, network: nn.Module, rows: int = 1) -> Network:
+        """As `prepare_for_any_shape`, for what answers numbers. In float32, and it may take gradients of its own.
+
+        `rows`: how many a forward always has. With more than one, they are all of one shape.
+        """
 
 
 def autocast(device: str, precision: str) -> AbstractContextManager[Any]:

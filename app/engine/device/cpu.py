@@ -46,8 +46,8 @@ class CpuDevice(Device):
     def prepare_for_any_shape(self, generator: nn.Module) -> Network:
         return CpuNetwork(self._in_its_fastest_form(generator), self.precision, (1,))
 
-    def prepare_numbers(self, network: nn.Module) -> Network:
-        return CpuNumbers(network.to(memory_format=torch.channels_last))  # type: ignore[call-overload]
+    def prepare_numbers(self, network: nn.Module, rows: int = 1) -> Network:
+        return CpuNumbers(network.to(memory_format=torch.channels_last), rows)  # type: ignore[call-overload]
 
     def prepare(self, generator: nn.Module, example: Rows) -> Network:
         generator = self._in_its_fastest_form(generator)
@@ -101,9 +101,9 @@ class CpuNetwork(Network):
 class CpuNumbers(Network):
     """A network on the CPU whose answers are numbers."""
 
-    def __init__(self, network: nn.Module) -> None:
+    def __init__(self, network: nn.Module, rows: int) -> None:
         self._network = network
-        self.sizes = (1,)
+        self.sizes = (rows,)
 
     def _draw(self, rows: Rows) -> Answers:
         with torch.no_grad():  # and not inference mode, in which nothing inside could take a gradient

@@ -43,8 +43,8 @@ class CudaDevice(Device):
     def prepare_for_any_shape(self, generator: nn.Module) -> Network:
         return CudaEagerNetwork(self._placed(generator), self.precision, self._stream)
 
-    def prepare_numbers(self, network: nn.Module) -> Network:
-        return CudaNumbers(self._placed(network), self._stream)
+    def prepare_numbers(self, network: nn.Module, rows: int = 1) -> Network:
+        return CudaNumbers(self._placed(network), rows, self._stream)
 
     def prepare(self, generator: nn.Module, example: Rows) -> Network:
         return CudaNetwork(self._placed(generator), example, CUDA_SIZES, self.precision, self._stream)
@@ -78,10 +78,10 @@ class CudaEagerNetwork(Network):
 class CudaNumbers(Network):
     """A network on the GPU whose answers are numbers."""
 
-    def __init__(self, network: nn.Module, stream: torch.cuda.Stream) -> None:
+    def __init__(self, network: nn.Module, rows: int, stream: torch.cuda.Stream) -> None:
         self._network = network
         self._stream = stream
-        self.sizes = (1,)
+        self.sizes = (rows,)
 
     def _draw(self, rows: Rows) -> Answers:
         with torch.no_grad(), torch.cuda.stream(self._stream):

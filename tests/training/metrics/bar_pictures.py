@@ -2,8 +2,8 @@
 
 import torch
 
+from models.classifier import Design, Recipe
 from training.data import LabelledImages
-from training.metrics.classifier import Design, Recipe
 
 NAMES = ("left", "right", "top", "bottom")
 TINY = Recipe(Design("pooled", (4, 8, 16, 16), features=16), images=3_200, batch=32, learning_rate=1e-2)

@@ -7,8 +7,8 @@ import pytest
 import torch
 from bar_pictures import TINY, bars
 
+from models.classifier import Recipe
 from training.data import LabelledImages
-from training.metrics.classifier import Recipe
 
 
 @pytest.fixture(scope="session")

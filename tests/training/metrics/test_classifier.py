@@ -6,10 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from training.data import LabelledImages
-from training.metrics import cache as cache_module
-from training.metrics.cache import Trained, trained_classifier
-from training.metrics.classifier import (
+from models.classifier import (
     FEATURES,
     JUDGE,
     Classifier,
@@ -20,6 +17,9 @@ from training.metrics.classifier import (
     recalls,
     train_classifier,
 )
+from training.data import LabelledImages
+from training.metrics import cache as cache_module
+from training.metrics.cache import Trained, trained_classifier
 from training.metrics.rotations import rotated
 
 

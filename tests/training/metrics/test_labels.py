@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from models.classifier import Recipe
 from training.data import LabelledImages
 from training.metrics.cas import accuracy_score
 from training.metrics.class_presence import classes_present
-from training.metrics.classifier import Recipe
 from training.metrics.label_match import label_match
 
 

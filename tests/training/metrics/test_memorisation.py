@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from models.classifier import FEATURES, Classifier, Design, predict, train_classifier
 from training.data import DataConfig, load
-from training.metrics.classifier import FEATURES, Classifier, Design, predict, train_classifier
 from training.metrics.memorisation import Memorisation, View, memorisation, threshold
 
 

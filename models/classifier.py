@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from models.pixels import from_uint8
-from training.metrics.progress import Progress, silent
+from models.progress import Progress, silent
 
 PROTOCOL = 1
 BATCH_OF_PREDICTIONS = 500
