@@ -110,7 +110,7 @@ class Picker:
         seeds = [self.seed(i, k) for i, k in zip(places, tries, strict=True)]
         labels: list[Label] | None = [self._label(i) for i in places] if spec.label_names else None
         order = DrawOrder(f"{spec.model}@{spec.version}", len(seeds), seeds[0], None, labels, spec.truncation, seeds)
-        return list((await patiently(lambda: self._engine.any_task(order, PATIENCE_S, make))).pieces)
+        return list((await patiently(lambda: self._engine.in_bulk(order, PATIENCE_S, make))).pieces)
 
     async def _refused(self, shown: Mapping[int, Shown], near: dict[int, tuple[float, int]]) -> dict[str, set[int]]:
         """Which pictures are drawn again, and why; each for one reason. What was compared is put into `near`."""

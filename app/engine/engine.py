@@ -153,6 +153,12 @@ class Engine:
         job = await self._job(self.find(order.model, FROM_LATENTS), order, order.n, plan_draw, timeout_s, each)
         return await self._draw(job)
 
+    async def in_bulk(self, order: DrawOrder, timeout_s: float, each: Each = its_pixels) -> Drawing:
+        """The same, giving way to all requests."""
+        job = await self._job(self.find(order.model, FROM_LATENTS), order, order.n, plan_draw, timeout_s, each)
+        job.bulk = True
+        return await self._draw(job)
+
     async def picture(self, served: Served, order: DrawOrder, timeout_s: float, each: Each = its_pixels) -> Drawing:
         """A picture of a model that was found already."""
         return await self._draw(await self._job(served, order, order.n, plan_draw, timeout_s, each))

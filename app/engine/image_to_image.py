@@ -149,7 +149,7 @@ class ImageToImage:
         return Scored(served, [float(x) for x in logits], work.queue_ms, work.inference_ms)
 
     async def read(self, served: Served, part: str, pictures: Pixels, timeout_s: float) -> Answers:
-        """Class probabilities, float32 (n, classes), of pictures uint8 (n, H, W, C) of the model's own size.
+        """Class probabilities, float32 (n, classes), of pictures uint8 (n, H, W, C) of the model's own size. Bulk work.
 
         `part`: `FILTER` or `JUDGE`. Raises `ModelUnavailableError` for a model that was published without them.
         """
@@ -157,7 +157,8 @@ class ImageToImage:
         with about(served):
             network = await self._library.numbers(served, part, work.deadline)
             rows = await self._offload(from_uint8, torch.from_numpy(pictures).permute(0, 3, 1, 2))
-            found = await self._run(work, network, ReadyPlan((rows,), [None] * len(rows), [None] * len(rows)))
+            plan = ReadyPlan((rows,), [None] * len(rows), [None] * len(rows))
+            found = await self._run(work, network, plan, bulk=True)
         return np.stack(found)
 
     async def _answer(self, served: Served, order: TranslateOrder, timeout_s: float) -> Answered:
@@ -216,11 +217,17 @@ class ImageToImage:
         return await self._run(work, resident.network, Plan([None] * len(z), labels, 1.0, z))
 
     async def _run(
-        self, work: Work, network: Network, plan: Plan | TilePlan | ReadyPlan, pixels: int | None = None
+        self,
+        work: Work,
+        network: Network,
+        plan: Plan | TilePlan | ReadyPlan,
+        pixels: int | None = None,
+        *,
+        bulk: bool = False,
     ) -> list[Any]:
         """What a network makes of every row. `pixels`: what a row counts in the queue; default: as much as a picture."""
         done = asyncio.get_running_loop().create_future()
-        job = Job(work.model, network, plan, its_pixels, work.deadline, pixels or work.model.pixels, done)
+        job = Job(work.model, network, plan, its_pixels, work.deadline, pixels or work.model.pixels, done, bulk=bulk)
         telling = asyncio.create_task(self._tell_progress(job)) if isinstance(plan, TilePlan) and len(plan) > 1 else None
         try:
             await self._queue.submit(job)

@@ -4,6 +4,9 @@ An idle engine starts at once; when lanes are busy, the next free one takes what
 enough has. Requests that fit in one forward go before larger ones, which get every fourth turn at least. Each turn goes to
 the next model: a request for one picture waits for about one forward, however large the request before it. Of the large
 ones, that with the least left to draw goes first.
+
+Bulk work, of which nobody waits for a picture, is done when nothing else is there to do, but for every sixteenth turn; while
+requests keep coming, by all lanes but one, so that the next finds a lane that is free.
 """
 
 import asyncio
@@ -30,6 +33,8 @@ log = logging.getLogger(__name__)
 HOPEFUL = 0.5  # share of a large request's time that may pass before it is begun: how fast the queue moves is an estimate
 MAX_RETRY_AFTER_S = 60
 OLDEST_TURN = 16  # every so many turns, the oldest large request goes first, however much is left of it
+BULK_TURN = 16  # every so many turns, bulk work goes first
+QUIET_S = 0.5  # without a request, after which all lanes may do bulk work
 LARGE_TURN = 4  # every so many turns, requests larger than a forward go first: they are slowed down, and never starved
 
 
@@ -49,6 +54,7 @@ class Job:
     taken: int = 0
     finished: int = 0
     given_up: bool = False  # nobody waits for it any more
+    bulk: bool = False  # nobody waits for a single one of them
     arrived: asyncio.Event | None = None  # set whenever pictures are ready, for a caller who takes them as they come
     pieces: list[Any] = field(default_factory=list)
     inference_s: float = 0.0  # summed over lanes
@@ -93,6 +99,9 @@ class Queue:
         self._changed = threading.Condition()  # guards everything below
         self._small: Lines = OrderedDict()  # requests that fit in one forward
         self._large: Lines = OrderedDict()
+        self._bulk: Lines = OrderedDict()
+        self._bulk_lanes: set[int] = set()  # that are doing bulk work
+        self._requested_at = -math.inf  # when the latest request that is no bulk work came or was done
         self._turns = 0
         self._waiting_lanes = 0
         self._drawing: dict[int, Network] = {}  # by lane (its thread's number): the network that it is running
@@ -134,7 +143,9 @@ class Queue:
         self._count(pixels)
         try:
             with self._changed:
-                lines = self._large if large else self._small
+                lines = self._bulk if job.bulk else self._large if large else self._small
+                if not job.bulk:
+                    self._requested_at = time.monotonic()
                 lines.setdefault(job.network, deque()).append(job)
             self._wake_lanes_soon(job.size)
             timer = asyncio.get_running_loop().call_later(job.deadline - time.monotonic(), self._expire, job)
@@ -167,9 +178,9 @@ class Queue:
         self._stopping = True
         with self._changed:
             self._closed = True
-            left = [job for lines in (self._small, self._large) for line in lines.values() for job in line]
-            self._small.clear()
-            self._large.clear()
+            left = [job for lines in self._all() for line in lines.values() for job in line]
+            for lines in self._all():
+                lines.clear()
             self._changed.notify_all()
         tell(left, EngineStoppedError("the service is shutting down"))
 
@@ -200,9 +211,12 @@ class Queue:
         lane = threading.get_ident()
         with self._changed:
             self._drawing.pop(lane, None)  # what it took last is done
+            self._bulk_lanes.discard(lane)
             while not self._closed:
                 if shares := self._next():
                     self._drawing[lane] = shares[0].job.network
+                    if shares[0].job.bulk:
+                        self._bulk_lanes.add(lane)
                     if self._waiting_lanes and self._startable():
                         self._changed.notify()
                     return shares
@@ -223,6 +237,8 @@ class Queue:
                 job.encode_s += made.encode_s
                 if job.finished == job.size or job.arrived is not None:
                     awaited.append(job)
+                if not job.bulk:
+                    self._requested_at = time.monotonic()
         tell(awaited)
 
     def measured(self, pixels: int, seconds: float) -> None:
@@ -236,11 +252,24 @@ class Queue:
         first, second = self._small, self._large
         if self._turns % LARGE_TURN == 0:
             first, second = second, first
-        return self._from(first, second) or self._from(second, first)
+        bulk = self._may_do_bulk_work()
+        if bulk and self._turns % BULK_TURN == 0 and (shares := self._from(self._bulk, OrderedDict())):
+            return shares
+        shares = self._from(first, second) or self._from(second, first)
+        return shares or (self._from(self._bulk, OrderedDict()) if bulk else [])
+
+    def _all(self) -> tuple[Lines, ...]:
+        return self._small, self._large, self._bulk
+
+    def _may_do_bulk_work(self) -> bool:
+        """Whether one more lane may: all may, but for one while requests keep coming."""
+        quiet = time.monotonic() - self._requested_at > QUIET_S
+        return len(self._bulk_lanes) < (self._lanes if quiet else max(1, self._lanes - 1))
 
     def _startable(self) -> bool:
         """Whether there is work for a lane that has nothing to do."""
-        return any(self._worth_a_lane(network) for lines in (self._small, self._large) for network in lines)
+        ready = self._all() if self._may_do_bulk_work() else (self._small, self._large)
+        return any(self._worth_a_lane(network) for lines in ready for network in lines)
 
     def _worth_a_lane(self, network: Network) -> bool:
         """Whether to begin on a network: at once, unless another lane draws it and will soon take the little that waits.
@@ -249,7 +278,7 @@ class Queue:
         """
         if network not in self._drawing.values():
             return True
-        waiting = itertools.chain(self._small.get(network, ()), self._large.get(network, ()))
+        waiting = itertools.chain.from_iterable(lines.get(network, ()) for lines in self._all())
         rows = 0
         for job in waiting:
             rows += job.size - job.taken

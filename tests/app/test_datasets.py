@@ -203,14 +203,14 @@ def test_a_lease_is_kept_while_one_chunk_takes_long(zoo: Path, tmp_path: Path, m
         job = records.create(spec(), None)
         async with engine_of(zoo) as engine:
             drawing = asyncio.Event()
-            draw = engine.any_task
+            draw = engine.in_bulk
 
             async def slow(*args: Any) -> Any:
                 drawing.set()
                 await asyncio.sleep(1.2)  # three leases
                 return await draw(*args)
 
-            monkeypatch.setattr(engine, "any_task", slow)
+            monkeypatch.setattr(engine, "in_bulk", slow)
             async with working(engine, records, LocalStorage(tmp_path / "k")):
                 await drawing.wait()
                 for _ in range(10):

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from engine_kit import order, run, running
-from zoo_factory import make_zoo
+from zoo_factory import make_entry, make_zoo
 
 from app.engine.device import Network, Pixels, Rows
 from app.engine.engine import Engine
@@ -192,5 +192,50 @@ def test_a_large_request_that_would_come_too_late_is_refused_at_once(tmp_path: P
             patient = asyncio.create_task(engine.picture(model, order("blobs", 0, 200), 60))
             network.turns.release(10_000)
             await asyncio.gather(ahead, patient)
+
+    run(check())
+
+
+def test_bulk_work_takes_all_lanes_and_leaves_one_when_requests_come(tmp_path: Path) -> None:
+    async def check() -> None:
+        make_zoo(tmp_path)
+        make_entry(tmp_path, "stripes", "dcgan")
+        async with running(tmp_path, lanes=2) as engine:
+            asked, background = Counting(), Counting()
+            for name, network in (("blobs", asked), ("stripes", background)):
+                engine.residents.admit(engine.catalog.find(name).key, Resident(network, 1), make_room=True)
+            bulk = asyncio.create_task(engine.in_bulk(order("stripes", 0, 64), 60))
+            assert await asyncio.to_thread(background.wait_until, [8, 8])  # nobody else is there
+            for i in range(3):
+                request = asyncio.create_task(engine.picture(engine.catalog.find("blobs"), order("blobs", i, 1), 60))
+                await asyncio.sleep(0)
+                if i == 0:
+                    background.turns.release()  # a lane becomes free, and takes the request; later one is kept free
+                assert await asyncio.to_thread(asked.wait_until, [1])
+                assert background.inside == [8]
+                asked.turns.release()
+                await request
+            background.turns.release(10_000)
+            assert len((await bulk).pieces) == 64
+
+    run(check())
+
+
+def test_bulk_work_gets_its_turn_among_many_requests(tmp_path: Path) -> None:
+    async def check() -> None:
+        make_zoo(tmp_path)
+        async with running(tmp_path, lanes=1) as engine:
+            network = Counting()
+            model = engine.catalog.find("blobs")
+            engine.residents.admit(model.key, Resident(network, 1), make_room=True)
+            first = asyncio.create_task(engine.picture(model, order("blobs", 0, 8), 60))
+            assert await asyncio.to_thread(network.wait_until, [8])
+            bulk = asyncio.create_task(engine.in_bulk(order("blobs", 0, 8), 60))
+            requests = [asyncio.create_task(engine.picture(model, order("blobs", i, 8), 60)) for i in range(40)]
+            await asyncio.sleep(0)
+            network.turns.release(10_000)
+            await bulk
+            assert sum(not request.done() for request in requests) > 10
+            await asyncio.gather(first, *requests)
 
     run(check())
