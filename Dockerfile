@@ -7,10 +7,13 @@ WORKDIR /srv/ganymede
 # Dependencies change seldom and are large: a stage and a layer of their own, which pyproject.toml alone decides.
 # Say --build-arg PIP_INDEX_URL=... for another index, such as that of PyTorch's CPU builds.
 FROM base AS dependencies
+# And --build-arg EXTRAS="postgres s3" for data sets in PostgreSQL and in a bucket.
 ARG PIP_INDEX_URL
+ARG EXTRAS=""
 COPY pyproject.toml .
 RUN python -c "import tomllib; p = tomllib.load(open('pyproject.toml', 'rb'))['project']; e = p['optional-dependencies']; \
-        open('serve.txt', 'w').write('\n'.join(p['dependencies'])); open('train.txt', 'w').write('\n'.join(e['train'] + e['hub']))" \
+        open('serve.txt', 'w').write('\n'.join(sum((e[x] for x in '${EXTRAS}'.split()), p['dependencies']))); \
+        open('train.txt', 'w').write('\n'.join(e['train'] + e['hub']))" \
     && python -m venv /opt/venv \
     && /opt/venv/bin/pip install -r serve.txt \
     && find /opt/venv -name __pycache__ -prune -exec rm -rf {} +
