@@ -1,4 +1,4 @@
-"""`python -m training run | evaluate | publish`."""
+"""`python -m training run | label | publish | evaluate`."""
 
 import argparse
 import logging
@@ -7,11 +7,13 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+
 from models.checkpoint import load_checkpoint
 from models.errors import ModelError
 from training.card import metrics_table
 from training.config import SHIPPED_CONFIGS, ConfigError, load_config, parse_config
-from training.data import DataError
+from training.data import DataError, load_labelled
 from training.journal import DivergedError
 from training.metrics.cache import DEFAULT_CACHE
 from training.progress import EvaluationProgress, TrainingProgress
@@ -47,6 +49,14 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--amend", action="store_true", help="go on with other values than the run was begun with")
     run.set_defaults(verb=_run)
 
+    label = verbs.add_parser("label", help="label a data set's training pictures from a few labels of each class")
+    label.add_argument("config", type=Path, help="as for run: its [data] is labelled")
+    label.add_argument("overrides", nargs="*", metavar="key=value")
+    label.add_argument("--per-class", type=int, required=True, help="labels of each class that are looked at")
+    label.add_argument("--seed", type=int, default=0, help="decides which (default: %(default)s)")
+    label.add_argument("--out", type=Path, required=True, help="an .npy file, for data.relabel")
+    label.set_defaults(verb=_label)
+
     publish = verbs.add_parser("publish", help="measure a run's generator and put it into the zoo")
     publish.add_argument("run", type=Path, help="the run's folder, e.g. runs/fashion")
     publish.add_argument("--zoo", type=Path, default=_zoo(), help="where models lie (default: %(default)s)")
@@ -62,6 +72,23 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--beside", type=Path, action="append", default=[], metavar="RUN", help=BESIDE)
     evaluate.set_defaults(verb=_evaluate)
     return parser
+
+
+def _label(options: argparse.Namespace) -> int:
+    from training.labelling import draw_labels, label_the_rest  # noqa: PLC0415
+
+    config = load_config(options.config, options.overrides)
+    data = load_labelled(config.data, "train")
+    known = draw_labels(data.labels, options.per_class, options.seed)
+    with EvaluationProgress() as progress:
+        made = label_the_rest(data, known, mirror=config.data.mirror, progress=progress)
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    np.save(options.out, made.labels.numpy())
+    np.save(options.out.with_suffix(".known.npy"), known.numpy())
+    right = (made.labels == data.labels)[~known].double().mean().item()
+    logging.info("%d of %d labels were looked at; of the others, %.2f %% are as they were", known.sum(), len(data), right * 100)
+    logging.info("wrote %s\nTrain with it: python -m training run %s data.relabel=%s", options.out, options.config, options.out)
+    return 0
 
 
 def _zoo() -> Path:

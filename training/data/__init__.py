@@ -35,11 +35,15 @@ def load(config: DataConfig, split: Split) -> TrainingData:
     located = config.model_copy(update={k: v for k, v in found.items() if v})
     loader = DATASETS[config.format]
     if not config.holdout or _has_test_split(loader, located):
-        return loader(located, split)
-    whole = loader(located, "train")
-    if not isinstance(whole, LabelledImages):
-        raise NoTestSplitError(f"{config.name} has no test split. Put a folder `test` beside its folder `train`")
-    return hold_out(whole, config.holdout, split)
+        data = loader(located, split)
+    else:
+        whole = loader(located, "train")
+        if not isinstance(whole, LabelledImages):
+            raise NoTestSplitError(f"{config.name} has no test split. Put a folder `test` beside its folder `train`")
+        data = hold_out(whole, config.holdout, split)
+    if config.relabel is not None and split == "train" and isinstance(data, LabelledImages):
+        return data.relabelled(config.relabel)
+    return data
 
 
 def load_labelled(config: DataConfig, split: Split) -> LabelledImages:

@@ -27,6 +27,8 @@ class DataConfig(BaseModel):
     mirror: bool = False  # horizontal flips while training; never for digits or writing
     direction: Direction = "AtoB"  # pairs: which picture is given, and which is wanted
     jitter: int = Field(0, ge=0)  # pairs, unpaired: px by which pictures are kept larger than the crops that training is shown
+    # single pictures: an .npy file of labels for the training split, in the place of its own; -1 leaves a picture out
+    relabel: Path | None = None
     skip: tuple[str, ...] = ()  # pairs: rows of metadata.csv to leave out, as `column=value`, or `column=*` for any value
     benchmarks: tuple[str, ...] = ()  # photos: folders of other data, with HR/ and LR_bicubic_x4/, to measure on as well
     source: str
@@ -47,6 +49,8 @@ class DataConfig(BaseModel):
             raise ValueError(f"`direction` is for pairs only: {self.format} data have no picture given and another wanted")
         if self.format != "pairs" and self.skip:
             raise ValueError(f"`skip` is for pairs only, and the format is {self.format}: take the pictures out yourself")
+        if self.format in ("pairs", "unpaired", "photos") and self.relabel is not None:
+            raise ValueError(f"`relabel` is for labelled pictures, and {self.format} data have no labels")
         if self.format not in ("pairs", "unpaired") and self.jitter:
             raise ValueError(f"`jitter` is for pairs and unpaired data, and the format is {self.format}")
         for pattern in self.skip:

@@ -2,6 +2,7 @@
 
 import hashlib
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Self
 
 import numpy as np
@@ -36,6 +37,19 @@ class LabelledImages:
         if height != width:
             raise DataError(f"the pictures are {width}x{height} px; set data.resolution to have them cropped to a square")
         return {"resolution": height, "channels": channels} | ({"classes": self.classes} if self.classes else {})
+
+    def relabelled(self, path: Path) -> Self:
+        """With the labels of an .npy file (N,) in the place of its own; pictures labelled -1 are left out. Raises DataError."""
+        try:
+            labels = torch.from_numpy(np.load(path, allow_pickle=False)).to(torch.int64)
+        except (OSError, ValueError, TypeError) as error:
+            raise DataError(f"the labels in {path} can't be read ({error}). Write them with numpy.save") from error
+        if labels.shape != (len(self),):
+            raise DataError(f"{path} has labels of shape {tuple(labels.shape)}, and there are {len(self)} training pictures")
+        if labels.min() < -1 or labels.max() >= self.classes:
+            raise DataError(f"{path} has labels from {labels.min()} to {labels.max()}; there are {self.classes} classes")
+        kept = labels >= 0
+        return replace(self, images=self.images[kept], labels=labels[kept])
 
     def on(self, device: torch.device) -> Self:
         """The same, on a device."""
