@@ -128,7 +128,7 @@ def as_text(found: Findings, report: dict[str, Any]) -> str:
         f"![some of each class]({CLASSES})",
         "## How sure are the labels?\n\n" + _labels_in_words(report["label_warranty"]),
         "## Was anything copied?\n\n" + _copies_in_words(report["memorisation"]),
-        "## Does it help?\n\n" + _usefulness_in_words(report["usefulness"]),
+        "## Does it help?\n\n" + _usefulness_in_words(report["usefulness"], found.manifest.data.items),
     ]
     if report["filter"]:
         kept = report["filter"]
@@ -170,7 +170,7 @@ def _copies_in_words(found: dict[str, Any] | None) -> str:
     )
 
 
-def _usefulness_in_words(found: dict[str, Any] | None) -> str:
+def _usefulness_in_words(found: dict[str, Any] | None, learned_from: int) -> str:
     if found is None:
         return "It was not measured. `POST /v1/datasets/{id}/report` measures it."
     if "error" in found:
@@ -186,7 +186,7 @@ def _usefulness_in_words(found: dict[str, Any] | None) -> str:
     return (
         f"Alone it is worth {worth['is']} **{worth['pictures']:,}** real pictures. {verdict} beside the real pictures that are "
         f"at hand: {helps:+.1%} on top of augmentation.\n\n{table}\n\n![accuracy and real pictures]({USEFULNESS})\n\n"
-        f"Protocol: {found['protocol']}."
+        f"Protocol: {found['protocol']}. The generator itself has learned from {learned_from:,} pictures."
     )
 
 

@@ -31,6 +31,9 @@ def draw_curve(result: dict[str, Any]) -> bytes:
             spread = way["deviation"] or 0
             axes.axhspan(way["accuracy"] - spread, way["accuracy"] + spread, color=colour, alpha=0.12, linewidth=0)
         axes.set_xscale("log")
+        counts = [p["pictures"] for p in points]
+        axes.set_xticks(counts, [f"{count:,}" for count in counts])
+        axes.minorticks_off()
         axes.set_xlabel("real labelled pictures")
         axes.set_ylabel("accuracy on real test pictures")
         axes.yaxis.set_major_formatter(mpl.ticker.PercentFormatter(1.0, decimals=0))
