@@ -18,7 +18,7 @@ from typing import Any
 
 import safetensors.torch
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from models.checkpoint import sync_folder, write_synced
 from training.config import ConfigError, TrainConfig, parse_config, to_json
@@ -182,7 +182,9 @@ class RunDir:
 def borrow(run: RunDir, other: RunDir, recipe: Recipe) -> None:
     """Gives a recipe's networks the weights that they have in another run, and writes into `run` where they are from.
 
-    Optimizers begin anew. Raises `ConfigError` where the other run has no state, or networks of another shape.
+    Optimizers begin anew. The networks may have more residual blocks than those had: a block that starts as the identity
+    changes nothing until it has learned something (Net2Net, Chen et al. 2016, https://arxiv.org/abs/1511.05641). Raises
+    `ConfigError` where the other run has no state, or networks of another shape.
     """
     if not other.state_file.exists():
         raise ConfigError(f"start: {other.path} holds no run to start from; train that one first, or give another start=…")
@@ -190,7 +192,8 @@ def borrow(run: RunDir, other: RunDir, recipe: Recipe) -> None:
         weights = weights_of(other, name)
         try:
             if weights:  # a guide, say, may be new
-                network.load_state_dict(weights)
+                begun = {k: v for k, v in network.state_dict().items() if in_identity(network, k)}
+                network.load_state_dict(begun | weights)
         except RuntimeError as error:
             raise ConfigError(f"start: the {name} of {other.path} does not fit this run's: {error}") from None
     about = other.about()
@@ -203,6 +206,13 @@ def borrow(run: RunDir, other: RunDir, recipe: Recipe) -> None:
         "start": other.start(),
     }
     replace_file(run.start_file, json.dumps(origin, indent=2).encode())
+
+
+def in_identity(network: nn.Module, key: str) -> bool:
+    """Whether a weight belongs to a block that starts as the identity."""
+    *parents, _ = key.split(".")
+    paths = [".".join(parents[: i + 1]) for i in range(len(parents))]
+    return any(getattr(network.get_submodule(path), "STARTS_AS_IDENTITY", False) for path in paths)
 
 
 def weights_of(run: RunDir, network: str) -> dict[str, Tensor]:

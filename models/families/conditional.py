@@ -54,10 +54,13 @@ class Residual(nn.Module):
     A zero start makes a block begin as plain re-sampling (R3GAN, https://arxiv.org/abs/2501.05441).
     """
 
+    STARTS_AS_IDENTITY = True
+
     def __init__(self, width: int) -> None:
         super().__init__()
         self.conv = nn.Conv2d(width, width, kernel_size=3, padding=1)
-        nn.init.zeros_(self.conv.weight)
+        for start in self.conv.parameters():
+            nn.init.zeros_(start)
 
     def forward(self, x: Tensor, normed: Tensor | None = None) -> Tensor:
         branch: Tensor = self.conv(leaky(x if normed is None else normed))

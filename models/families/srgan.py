@@ -84,11 +84,14 @@ def agree(hr: Tensor, lr: Tensor, scale: int) -> Tensor:
 class Block(nn.Module):
     """x (B, width, h, w) plus two 3x3 convolutions of it, the second of which starts at zero."""
 
+    STARTS_AS_IDENTITY = True
+
     def __init__(self, width: int) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(width, width, kernel_size=3, padding=1)
         self.conv2 = nn.Conv2d(width, width, kernel_size=3, padding=1)
-        nn.init.zeros_(self.conv2.weight)
+        for start in self.conv2.parameters():
+            nn.init.zeros_(start)
 
     def forward(self, x: Tensor) -> Tensor:
         branch: Tensor = self.conv2(torch.relu(self.conv1(x)))

@@ -94,6 +94,22 @@ def test_a_run_stopped_half_way_ends_with_the_same_bits(photos: Path, tmp_path: 
         assert sheet.size == (6 * 32, 2 * 32)  # two photos a row and two rows: given, made, wanted
 
 
+def test_a_run_may_start_from_one_with_fewer_blocks(photos: Path, tmp_path: Path) -> None:
+    """The new ones change nothing at first; a narrower network does not fit."""
+    assert run(photos, tmp_path, "name=small", "total_images=40", "loss.adversarial_weight=0") == 0
+    settings = (f"start={tmp_path}/small", "total_images=4", "loss.adversarial_weight=0", "optimizer.learning_rate=1e-12")
+    assert run(photos, tmp_path, "name=deep", "hparams.blocks=5", *settings) == 0
+    pictures = torch.rand(2, 3, 8, 8) * 2 - 1
+    made = []
+    for name in ("small", "deep"):
+        weights = weights_of(RunDir(tmp_path / name), "ema")
+        generator = Generator(SrganHParams(width=8, blocks=sum(key.endswith("conv2.bias") for key in weights)))
+        generator.load_state_dict(weights)
+        made.append(generator(pictures))
+    assert torch.allclose(*made, atol=1e-5)
+    assert run(photos, tmp_path, "name=wide", "hparams.width=12", *settings) == 2
+
+
 def test_the_sharp_run_keeps_the_faithful_weights_that_it_started_from(photos: Path, tmp_path: Path) -> None:
     assert run(photos, tmp_path, "name=faithful", "loss.adversarial_weight=0", "loss.matching=0") == 0
     first = RunDir(tmp_path / "faithful")

@@ -1,7 +1,7 @@
 """The `[data]` table of a run's config."""
 
 from pathlib import Path
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -30,6 +30,8 @@ class DataConfig(BaseModel):
     # single pictures: an .npy file of labels for the training split, in the place of its own; -1 leaves a picture out
     relabel: Path | None = None
     skip: tuple[str, ...] = ()  # pairs: rows of metadata.csv to leave out, as `column=value`, or `column=*` for any value
+    # photos: copies of each, this much smaller, are shown too. What a camera or JPEG blurred is sharp in a smaller copy
+    scales: tuple[Annotated[float, Field(gt=0, le=1)], ...] = Field((1.0,), min_length=1, max_length=8)
     benchmarks: tuple[str, ...] = ()  # photos: folders of other data, with HR/ and LR_bicubic_x4/, to measure on as well
     source: str
     licence: str
@@ -49,6 +51,8 @@ class DataConfig(BaseModel):
             raise ValueError(f"`direction` is for pairs only: {self.format} data have no picture given and another wanted")
         if self.format != "pairs" and self.skip:
             raise ValueError(f"`skip` is for pairs only, and the format is {self.format}: take the pictures out yourself")
+        if self.format != "photos" and self.scales != (1.0,):
+            raise ValueError(f"`scales` is for photos only, and the format is {self.format}")
         if self.format in ("pairs", "unpaired", "photos") and self.relabel is not None:
             raise ValueError(f"`relabel` is for labelled pictures, and {self.format} data have no labels")
         if self.format not in ("pairs", "unpaired") and self.jitter:

@@ -12,6 +12,7 @@ from typing import Self
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from models.pixels import from_uint8
 from training.data.config import DataConfig, Split
@@ -25,7 +26,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Photos:
-    """One split. An item is a photo, of which every batch shows another part."""
+    """One split. An item is a photo, or a smaller copy of one, of which every batch shows another part."""
 
     photos: tuple[Tensor, ...]  # uint8 (C, H, W), sizes differ
     names: tuple[str, ...]
@@ -83,8 +84,17 @@ def load(config: DataConfig, split: Split) -> Photos:
                 skipped.append(f"{name}: {error}")
                 log.warning("left out %s: %s", name, error)
                 continue
-            photos.append(photo)
-            names.append(name)
+            for scale in config.scales if split == "train" else (1.0,):
+                copy = photo if scale == 1 else smaller(photo, scale)
+                if min(copy.shape[1:]) >= config.resolution:
+                    photos.append(copy)
+                    names.append(name)
     if not photos:
         raise DataError(f"{source.name} has no photo of at least {config.resolution} px. Lower data.resolution, or add some")
     return Photos(tuple(photos), tuple(names), config.resolution, tuple(skipped))
+
+
+def smaller(photo: Tensor, scale: float) -> Tensor:
+    """uint8 (C, H, W) → (C, scale · H, scale · W), bicubic with antialiasing."""
+    made = F.interpolate(photo[None].float(), scale_factor=scale, mode="bicubic", antialias=True, align_corners=False)
+    return made[0].round_().clamp_(0, 255).to(torch.uint8)

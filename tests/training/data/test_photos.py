@@ -50,6 +50,16 @@ def test_squares_are_elsewhere_each_time_and_the_same_for_the_same_step(folder: 
     assert len({tuple(square.flatten().tolist()) for square in first}) > 8
 
 
+def test_smaller_copies_are_shown_too(folder: Path) -> None:
+    data = load(config(folder, scales=[1.0, 0.5], resolution=4), "train")
+    assert isinstance(data, Photos)
+    assert [tuple(photo.shape[1:]) for photo in data.photos] == [(9, 20), (4, 10), (30, 8), (15, 4), (40, 5)]
+    assert torch.allclose(data.photos[1][0].float().diff(dim=1)[:, 2:-2], torch.full((4, 5), 10.0), atol=1)
+    assert len(load(config(folder, scales=[1.0, 0.5]), "test")) == 1
+    with pytest.raises(ValueError, match="`scales` is for photos only"):
+        config(folder, format="imagefolder", scales=[0.5])
+
+
 def test_its_hash_is_that_of_its_pixels(folder: Path) -> None:
     before = load(config(folder), "train").sha256()
     assert load(config(folder, resolution=7), "train").sha256() == before
