@@ -4,7 +4,7 @@ import difflib
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
@@ -23,6 +23,9 @@ class Section(BaseModel):
     """Base of every table of a config."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+S = TypeVar("S", bound=Section)
 
 
 class LossConfig(Section):
@@ -182,19 +185,25 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> TrainConfig:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is no valid TOML: {error}") from error
     for override in overrides:
-        _apply(raw, override)
+        apply_override(raw, override)
     return parse_config(raw, str(path))
 
 
 def parse_config(raw: dict[str, Any], where: str) -> TrainConfig:
     """A validated config. `where` names its origin in messages. Raises `ConfigError`."""
+    return validated(TrainConfig, raw, where)
+
+
+def validated(schema: type[S], raw: dict[str, Any], where: str) -> S:
+    """Raw values as a config of this schema. `where` names their origin in messages. Raises `ConfigError`."""
     try:
-        return TrainConfig.model_validate(raw)
+        return schema.model_validate(raw)
     except ValidationError as error:
-        raise ConfigError("\n".join(f"{where}: {_explain(problem)}" for problem in error.errors())) from error
+        raise ConfigError("\n".join(f"{where}: {_explain(schema, problem)}" for problem in error.errors())) from error
 
 
-def _apply(raw: dict[str, Any], override: str) -> None:
+def apply_override(raw: dict[str, Any], override: str) -> None:
+    """Sets what `dotted.key=value` says in a tree of raw values. Raises `ConfigError` where it says nothing."""
     key, separator, text = override.partition("=")
     if not separator or not key:
         raise ConfigError(f"'{override}' is no override; write key=value, as in total_images=200000 or loss.r1=1.0")
@@ -210,13 +219,15 @@ def _apply(raw: dict[str, Any], override: str) -> None:
     raw[last] = value
 
 
-def _explain(problem: Any) -> str:
+def _explain(schema: type[Section], problem: Any) -> str:
     """One of pydantic's errors in a sentence, with the nearest valid key for an unknown one."""
+    if not problem["loc"]:
+        return str(problem["msg"])
     *tables, last = problem["loc"]
     key = ".".join(map(str, problem["loc"]))
     if problem["type"] != "extra_forbidden":
         return f"{key}: {problem['msg']}"
-    section: Any = TrainConfig
+    section: Any = schema
     for table in tables:
         section = section.model_fields[str(table)].annotation
     valid = list(section.model_fields)
