@@ -69,9 +69,8 @@ class Mixture(Target):
         return (self.means[part] + self.sigmas[part] * torch.randn(count, generator=generator))[:, None]
 
     def nearest(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        away = np.abs(x - self.means.numpy()) / self.sigmas.numpy()
-        nearest: np.ndarray = away.argmin(axis=1)
-        return nearest, away.min(axis=1)
+        away: np.ndarray = np.abs(x - self.means.numpy()) / self.sigmas.numpy()
+        return away.argmin(axis=1), away.min(axis=1)
 
     def density(self, x: np.ndarray) -> np.ndarray:
         """Probability density at points (N,)."""
@@ -81,7 +80,8 @@ class Mixture(Target):
 
     def quantiles(self, shares: np.ndarray) -> np.ndarray:
         """The inverse of the distribution function at shares (N,) between 0 and 1."""
-        return np.interp(shares, *self._inverse)
+        found: np.ndarray = np.interp(shares, *self._inverse)
+        return found
 
     @cached_property
     def _inverse(self) -> tuple[np.ndarray, np.ndarray]:

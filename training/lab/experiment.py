@@ -16,7 +16,7 @@ from training.feed import seed_of
 from training.lab.config import LabConfig
 from training.lab.distributions import Target, make_target
 from training.lab.metrics import measure
-from training.lab.networks import Members, normalise_members, perceptron
+from training.lab.networks import Members, Waves, normalise_members, perceptron
 from training.schedule import rate_factor
 from training.stabilisers import give_reference, stabilised
 
@@ -99,8 +99,10 @@ class Experiment:
         inner = [config.hidden] * config.layers
         self.generator = perceptron((config.z_dim + config.codes, *inner, size), config.activation, generators)
         judging = [config.hidden] * (config.d_layers or config.layers)
+        waves = (Waves(config.waves, 2 * self.target.reach),) if config.waves else ()
+        seen = size * (1 + 2 * config.waves)
         self.discriminator = stabilised(
-            lambda times: perceptron((times * size, *judging, 1), config.activation, generators, squeeze=True),
+            lambda times: perceptron((times * seen, *judging, 1), config.activation, generators, squeeze=True, before=waves),
             config.stabilisers,
             (torch.zeros(members, size),),
             linear=partial(Members, generators=generators),
@@ -178,19 +180,17 @@ class Experiment:
         draws = Draws(config, self.target, [seed_of(seed, "watch", step) for seed in self.seeds])
         real, fake = (t.reshape(members, count, -1) for t in (draws.real(count), self.generator(draws.latents(count))))
         of_real, of_fake = self.logits(real), self.logits(fake)
-        losses = [
-            (self.duel.loss.discriminator(r, f), self.duel.loss.generator(r, f)) for r, f in zip(of_real, of_fake, strict=True)
-        ]
         shown = self.samples(count)
-        measured = [measure(x, self.target) for x in shown]
+        measured = [measure(x, self.target, quick=True) for x in shown]
         scalars = {name: np.array([m[name] for m in measured]) for name in measured[0]}
-        scalars |= {"loss_d": np.array([float(d) for d, _ in losses]), "loss_g": np.array([float(g) for _, g in losses])}
+        for name, loss in (("loss_d", self.duel.loss.discriminator), ("loss_g", self.duel.loss.generator)):
+            scalars[name] = np.array([float(loss(r, f)) for r, f in zip(of_real, of_fake, strict=True)])
         scalars |= {"mean": fake.mean(dim=1)[:, 0].numpy(), "sd": fake.std(dim=1)[:, 0].numpy()}
         scalars["slope"] = self._slopes(fake)
         return Moment(step, shown, scalars)
 
     def _slopes(self, fake: Tensor) -> np.ndarray:
-        """How steeply each discriminator rises along the first axis, on average over generated points (seeds, N, D): (seeds,)."""
+        """How steeply each discriminator rises along the first axis, a mean over generated points (seeds, N, D): (seeds,)."""
         with torch.enable_grad():
             x = fake.detach().requires_grad_()
             (gradient,) = torch.autograd.grad(self.discriminator(x.flatten(0, 1)).sum(), x)

@@ -48,13 +48,33 @@ class Perceptron(nn.Module):
 
 
 def perceptron(
-    sizes: Sequence[int], activation: str, generators: Sequence[torch.Generator], *, squeeze: bool = False
+    sizes: Sequence[int],
+    activation: str,
+    generators: Sequence[torch.Generator],
+    *,
+    squeeze: bool = False,
+    before: Sequence[nn.Module] = (),
 ) -> Perceptron:
-    """Layers of these sizes with an activation between each two; a member for each generator."""
-    layers: list[nn.Module] = []
+    """Layers of these sizes with an activation between each two, behind those `before`; a member for each generator."""
+    layers: list[nn.Module] = [*before]
     for a, b in itertools.pairwise(sizes):
         layers += [Members(a, b, generators), ACTIVATIONS[activation]()]
     return Perceptron(nn.Sequential(*layers[:-1]), len(generators), squeeze=squeeze)
+
+
+class Waves(nn.Module):
+    """Points (…, D) → (…, D·(1 + 2·octaves)): themselves, and sines and cosines of them.
+
+    The longest wave is twice `reach`, each next one half of that. Fourier features, Tancik et al. 2020,
+    https://arxiv.org/abs/2006.10739: small networks are slow to see fine detail without them.
+    """
+
+    def __init__(self, octaves: int, reach: float) -> None:
+        super().__init__()
+        self.rates = [math.pi / reach * 2**i for i in range(octaves)]
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.cat([x, *(wave(rate * x) for rate in self.rates for wave in (torch.sin, torch.cos))], dim=-1)
 
 
 class SpectralNorm(nn.Module):
