@@ -9,6 +9,7 @@ import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -76,7 +77,7 @@ class Live:
     """Shows frames as they come: in place in a notebook, else as coloured half blocks in the terminal."""
 
     def __init__(self) -> None:
-        self._handle: object = None
+        self._handle: Any = None
         self._shown = False
 
     def __call__(self, image: Image.Image) -> None:
@@ -90,8 +91,8 @@ class Live:
         sys.stdout.flush()
         self._shown = True
 
-    def _in_notebook(self, image: Image.Image) -> object:
-        display = sys.modules["IPython"].display
+    def _in_notebook(self, image: Image.Image) -> Any:
+        display: Any = sys.modules["IPython"].display
         if self._handle is None:
             return display.display(image, display_id=True)
         self._handle.update(image)

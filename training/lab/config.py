@@ -22,6 +22,7 @@ class LabConfig(Section):
     layers: int = Field(3, ge=1)  # hidden layers of the generator
     d_layers: int | None = Field(None, ge=1)  # of the discriminator, if it has another number
     activation: Literal["relu", "leaky", "tanh"] = "relu"
+    filter_steps: int = Field(0, ge=0)  # of a fresh discriminator, by which points are kept or not at the end; 0: all are kept
     samples: int = Field(10_000, ge=100)  # points that are measured at the end
     traces: int = Field(40, ge=1)  # how often a run is measured on its way
     loss: LossConfig = LossConfig(adversarial="non-saturating", r1=0, r2=0, penalty_every=1)

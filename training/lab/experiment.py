@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from training.duel import Duel
 from training.ema import Ema
 from training.feed import seed_of
+from training.lab import rejection
 from training.lab.config import LabConfig
 from training.lab.distributions import Target, make_target
 from training.lab.metrics import measure
@@ -21,6 +22,7 @@ from training.schedule import rate_factor
 from training.stabilisers import give_reference, stabilised
 
 CHUNK = 64  # steps whose random numbers are drawn at once
+SHOWN_ROUNDS = 5  # times the points that are wanted are drawn for rejection to choose from
 ON_THE_WAY = 1000  # points that a run is measured by before its end
 
 
@@ -132,11 +134,15 @@ class Experiment:
         moments.append(self.moment(config.steps))
         watch(moments[-1])
         samples = self.samples(config.samples)
-        measured = [measure(x, self.target) for x in samples]
+        final = self._measured(samples)
+        if config.filter_steps:
+            final = {f"raw_{name}": values for name, values in final.items()}
+            samples, final["kept"] = self._filtered(config.samples)
+            final |= self._measured(samples)
         return Outcome(
             config,
             self.seeds,
-            {name: np.array([m[name] for m in measured]) for name in measured[0]},
+            final,
             samples,
             {"step": np.array([m.step for m in moments])}
             | {name: np.stack([m.scalars[name] for m in moments]) for name in moments[0].scalars},
@@ -158,6 +164,28 @@ class Experiment:
             self.duel.teach(pictures, fake, penalise=penalise)
         self.duel.step(real, z, penalise=penalise)
         self.ema.update(self.generator, config.batch, seen + config.batch)
+
+    def _measured(self, samples: np.ndarray) -> dict[str, np.ndarray]:
+        """Every metric of points (seeds, N, D): (seeds,)."""
+        measured = [measure(x, self.target) for x in samples]
+        return {name: np.array([m[name] for m in measured]) for name in measured[0]}
+
+    def _filtered(self, count: int) -> tuple[np.ndarray, np.ndarray]:
+        """Points (seeds, count, D) that a fresh discriminator lets pass, and the share (seeds,) that it does.
+
+        It learns from points of its own, and is shown others: what it has learned by heart is of no use to it.
+        """
+        learned, shown = self.samples(SHOWN_ROUNDS * count), self.samples(2 * SHOWN_ROUNDS * count)[:, SHOWN_ROUNDS * count :]
+        samples, shares = [], []
+        for seed, fake, others in zip(self.seeds, learned, shown, strict=True):
+            generator = torch.Generator().manual_seed(seed_of(seed, "filter"))
+            real = self.target.sample(len(fake), generator)
+            judge = rejection.learn(real, torch.from_numpy(fake), self.config.filter_steps, self.target.reach, generator)
+            stay = rejection.kept(judge, torch.from_numpy(others), generator)
+            passed = others[stay]
+            shares.append(stay.mean())
+            samples.append(passed[np.arange(count) % max(1, len(passed))] if len(passed) else others[:count])
+        return np.stack(samples), np.array(shares)
 
     @torch.no_grad()
     def samples(self, count: int) -> np.ndarray:

@@ -65,16 +65,18 @@ def perceptron(
 class Waves(nn.Module):
     """Points (…, D) → (…, D·(1 + 2·octaves)): themselves, and sines and cosines of them.
 
-    The longest wave is twice `reach`, each next one half of that. Fourier features, Tancik et al. 2020,
-    https://arxiv.org/abs/2006.10739: small networks are slow to see fine detail without them.
+    The longest wave is twice `reach`; each next one has half its length and half its height, so that all are equally steep and
+    the coarse ones lead. Fourier features, Tancik et al. 2020, https://arxiv.org/abs/2006.10739: small networks are slow to see
+    fine detail without them.
     """
 
     def __init__(self, octaves: int, reach: float) -> None:
         super().__init__()
-        self.rates = [math.pi / reach * 2**i for i in range(octaves)]
+        self.octaves, self.rate = octaves, math.pi / reach
 
     def forward(self, x: Tensor) -> Tensor:
-        return torch.cat([x, *(wave(rate * x) for rate in self.rates for wave in (torch.sin, torch.cos))], dim=-1)
+        waves = [wave(2**i * self.rate * x) / 2**i for i in range(self.octaves) for wave in (torch.sin, torch.cos)]
+        return torch.cat([x, *waves], dim=-1)
 
 
 class SpectralNorm(nn.Module):
