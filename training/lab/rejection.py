@@ -1,8 +1,9 @@
 """Discriminator rejection sampling: what a generator draws between modes is thrown away by a discriminator that knows better.
 
-Azadi et al. 2019, https://arxiv.org/abs/1810.06758: the best discriminator's logit is the logarithm of how much denser real points
-are than generated ones, so keeping a point with probability proportional to its exponential gives real ones. The discriminator
-of the training is near indifferent by its end; here a fresh one learns to tell real points from those of the finished generator.
+Azadi et al. 2019, https://arxiv.org/abs/1810.06758: the best discriminator's logit is the logarithm of how much denser real
+points are than generated ones, so keeping a point with probability proportional to its exponential gives real ones. The
+discriminator of the training is near indifferent by its end; here a fresh one learns to tell real points from those of the
+finished generator.
 """
 
 import numpy as np
@@ -18,11 +19,10 @@ CERTAIN = 0.95  # points with a logit above this quantile of generated ones are 
 
 
 def learn(real: torch.Tensor, fake: torch.Tensor, steps: int, reach: float, generator: torch.Generator) -> nn.Module:
-    """A discriminator of real (N, D) and generated (M, D) points, trained on random batches of both at a rate that falls to 0."""
+    """A discriminator of real (N, D) and generated (M, D) points, trained on batches of both at a rate that falls to 0."""
     size = real.shape[1]
-    network = perceptron(
-        (size * (1 + 2 * WAVES), 64, 64, 1), "relu", [generator], squeeze=True, before=[Waves(WAVES, 2 * reach)]
-    )
+    sizes = (size * (1 + 2 * WAVES), 64, 64, 1)
+    network = perceptron(sizes, "relu", [generator], squeeze=True, before=[Waves(WAVES, 2 * reach)])
     optimizer = torch.optim.Adam(network.parameters(), lr=RATE, fused=True)
     falling = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.01, steps)
     for _ in range(steps):
