@@ -17,7 +17,7 @@ class LabConfig(Section):
     batch: int = Field(128, ge=2)  # real points in a step of the discriminator
     z_dim: int = Field(8, ge=1)  # numbers of normal noise that a point is made from
     codes: int = Field(0, ge=0)  # beside them one of so many codes, drawn evenly; 0: none
-    waves: int = Field(0, ge=0)  # octaves of sines and cosines of a point that the discriminator sees beside it
+    waves: int = Field(0, ge=0)  # octaves of sines and cosines of a point that the discriminator comes to see beside it
     hidden: int = Field(64, ge=1)  # width of the hidden layers
     layers: int = Field(3, ge=1)  # hidden layers of the generator
     d_layers: int | None = Field(None, ge=1)  # of the discriminator, if it has another number

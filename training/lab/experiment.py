@@ -22,6 +22,7 @@ from training.schedule import rate_factor
 from training.stabilisers import give_reference, stabilised
 
 CHUNK = 64  # steps whose random numbers are drawn at once
+WAVES_BY = 0.8  # of a run: then the discriminator sees all its waves
 SHOWN_ROUNDS = 5  # times the points that are wanted are drawn for rejection to choose from
 ON_THE_WAY = 1000  # points that a run is measured by before its end
 
@@ -101,10 +102,12 @@ class Experiment:
         inner = [config.hidden] * config.layers
         self.generator = perceptron((config.z_dim + config.codes, *inner, size), config.activation, generators)
         judging = [config.hidden] * (config.d_layers or config.layers)
-        waves = (Waves(config.waves, 2 * self.target.reach),) if config.waves else ()
+        self.waves = [Waves(config.waves, 2 * self.target.reach)] if config.waves else []
         seen = size * (1 + 2 * config.waves)
         self.discriminator = stabilised(
-            lambda times: perceptron((times * seen, *judging, 1), config.activation, generators, squeeze=True, before=waves),
+            lambda times: perceptron(
+                (times * seen, *judging, 1), config.activation, generators, squeeze=True, before=self.waves
+            ),
             config.stabilisers,
             (torch.zeros(members, size),),
             linear=partial(Members, generators=generators),
@@ -156,6 +159,8 @@ class Experiment:
         factor = rate_factor(seen, total, plan.warmup_images, plan.decay_from, plan.final)
         for optimizer, rate in rates.items():
             optimizer.param_groups[0]["lr"] = rate * factor
+        for waves in self.waves:
+            waves.open(step / (WAVES_BY * config.steps))
         penalise = (step + 1) % config.loss.penalty_every == 0
         *early, (real, z) = parts
         for pictures, noise in early:

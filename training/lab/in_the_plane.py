@@ -6,7 +6,7 @@ from training.lab import figures
 from training.lab.config import LabConfig, parse
 from training.lab.study import Study
 
-PLANE = parse(["z_dim=2", "hidden=64", "layers=3", "batch=128", "steps=2500", "samples=10000", "traces=10"])
+PLANE = parse(["z_dim=2", "hidden=64", "layers=3", "batch=128", "steps=1500", "samples=10000", "traces=10"])
 SGD = "optimizer={algorithm='sgd', learning_rate=0.03, final=1.0}"
 R1 = ("loss.r1=0.1",)
 DISCRIMINATION = "stabilisers.minibatch=discrimination"
@@ -62,14 +62,14 @@ def four_wide(title: str, results: figures.Results) -> Figure:
 
 
 STUDIES = (
-    Study("plane", "Do the findings hold in two dimensions?", shapes(), MEASURES, four_wide, seeds=8, at_once=8),
+    Study("plane", "Do the findings hold in two dimensions?", shapes(), MEASURES, four_wide, seeds=4, at_once=4),
     Study(
         "techniques",
-        "What does each technique do, alone, on the grid of 25?",
-        {name: PLANE.but("target.kind=grid", *switches) for name, switches in TECHNIQUES.items()},
+        "What does each technique do, alone, on the ring of 8?",
+        {name: PLANE.but("target.kind=ring", *switches) for name, switches in TECHNIQUES.items()},
         MEASURES,
         figures.scatters,
-        seeds=6,
-        at_once=6,
+        seeds=4,
+        at_once=4,
     ),
 )

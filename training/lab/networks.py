@@ -65,17 +65,25 @@ def perceptron(
 class Waves(nn.Module):
     """Points (…, D) → (…, D·(1 + 2·octaves)): themselves, and sines and cosines of them.
 
-    The longest wave is twice `reach`; each next one has half its length and half its height, so that all are equally steep and
-    the coarse ones lead. Fourier features, Tancik et al. 2020, https://arxiv.org/abs/2006.10739: small networks are slow to see
-    fine detail without them.
+    The longest wave is twice `reach`; each next one has half its length, and `fall` times its height. Fourier features, Tancik
+    et al. 2020, https://arxiv.org/abs/2006.10739: small networks are slow to see fine detail without them. A generator that is
+    judged by detail before it has found all modes stays where it is, so `open` lets waves in one after another, long ones
+    first, as in Lin et al. 2021, https://arxiv.org/abs/2104.06405.
     """
 
-    def __init__(self, octaves: int, reach: float) -> None:
+    def __init__(self, octaves: int, reach: float, fall: float = 0.5) -> None:
         super().__init__()
-        self.octaves, self.rate = octaves, math.pi / reach
+        self.rates = [math.pi / reach * 2**i for i in range(octaves)]
+        self.heights = self.full = [fall**i for i in range(octaves)]
+
+    def open(self, share: float) -> None:
+        """Lets in this share, 0 … 1, of the octaves; of the last one a part."""
+        octaves = len(self.full)
+        self.heights = [height * min(1.0, max(0.0, share * octaves - i)) for i, height in enumerate(self.full)]
 
     def forward(self, x: Tensor) -> Tensor:
-        waves = [wave(2**i * self.rate * x) / 2**i for i in range(self.octaves) for wave in (torch.sin, torch.cos)]
+        both = zip(self.rates, self.heights, strict=True)
+        waves = [height * wave(rate * x) for rate, height in both for wave in (torch.sin, torch.cos)]
         return torch.cat([x, *waves], dim=-1)
 
 

@@ -15,14 +15,14 @@ from training.lab.networks import Waves, perceptron
 
 WAVES = 7  # octaves: it has to see details of a hundredth of the whole
 BATCH, RATE = 512, 2e-3
-CERTAIN = 0.95  # points with a logit above this quantile of generated ones are kept always
+CERTAIN = 0.98  # points with a logit above this quantile of generated ones are kept always
 
 
 def learn(real: torch.Tensor, fake: torch.Tensor, steps: int, reach: float, generator: torch.Generator) -> nn.Module:
     """A discriminator of real (N, D) and generated (M, D) points, trained on batches of both at a rate that falls to 0."""
     size = real.shape[1]
     sizes = (size * (1 + 2 * WAVES), 64, 64, 1)
-    network = perceptron(sizes, "relu", [generator], squeeze=True, before=[Waves(WAVES, 2 * reach)])
+    network = perceptron(sizes, "relu", [generator], squeeze=True, before=[Waves(WAVES, 2 * reach, fall=1.0)])
     optimizer = torch.optim.Adam(network.parameters(), lr=RATE, fused=True)
     falling = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.01, steps)
     for _ in range(steps):

@@ -34,8 +34,8 @@ class Study:
     variants: Mapping[str, LabConfig]
     columns: tuple[str, ...]
     draw: Callable[[str, figures.Results], Figure]
-    seeds: int = 16
-    at_once: int = 16  # seeds in one process
+    seeds: int = 12
+    at_once: int = 12  # seeds in one process
     also: Callable[[Outcome], dict[str, np.ndarray]] = lambda outcome: {}
 
 

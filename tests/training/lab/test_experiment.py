@@ -82,8 +82,11 @@ def test_spectral_norm_bounds_each_member() -> None:
 
 
 def test_waves_halve_in_length_and_height() -> None:
-    seen = Waves(2, reach=1.0)(torch.tensor([[0.25]]))
-    assert seen.flatten().tolist() == pytest.approx([0.25, np.sin(np.pi / 4), np.cos(np.pi / 4), 0.5, 0.0], abs=1e-6)
+    waves, x = Waves(2, reach=1.0), torch.tensor([[0.25]])
+    slow = [np.sin(np.pi / 4), np.cos(np.pi / 4)]
+    assert waves(x).flatten().tolist() == pytest.approx([0.25, *slow, 0.5, 0.0], abs=1e-6)
+    waves.open(0.75)  # all of the first and half of the second
+    assert waves(x).flatten().tolist() == pytest.approx([0.25, *slow, 0.25, 0.0], abs=1e-6)
 
 
 def test_the_discriminator_judges_as_many_packs_as_there_are() -> None:

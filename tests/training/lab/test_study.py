@@ -26,14 +26,15 @@ TINY = ["hidden=8", "layers=1", "batch=8", "steps=4", "traces=2", "samples=100"]
 def test_a_study_writes_its_table_its_numbers_and_its_figure(tmp_path: Path) -> None:
     assert main(["lab", "study", "sigma", "--share", "0.002", "--workers", "2", "--out", str(tmp_path)]) == 0
     study = STUDIES["sigma"]
-    rows = list(csv.DictReader((tmp_path / "sigma.csv").open()))
+    rows = list(csv.DictReader((tmp_path / "sigma.csv").read_text().splitlines()))
     assert len(rows) == len(study.variants) * study.seeds
     table = (tmp_path / "sigma.md").read_text()
     for label in study.variants:
         w1 = np.array([float(row["w1"]) for row in rows if row["variant"] == label])
         (line,) = (line for line in table.splitlines() if line.startswith(f"| {label} |"))
         assert line.split(" | ")[1] == told(w1)
-    assert Image.open(tmp_path / "sigma.png").size[0] > 400
+    with Image.open(tmp_path / "sigma.png") as figure:
+        assert figure.size[0] > 400
 
 
 def test_a_study_that_is_not_there_is_told_with_those_that_are(capsys: pytest.CaptureFixture[str]) -> None:
