@@ -22,8 +22,8 @@ from training.schedule import rate_factor
 from training.stabilisers import give_reference, stabilised
 
 CHUNK = 64  # steps whose random numbers are drawn at once
-WAVES_BY = 0.8  # of a run: then the discriminator sees all its waves
-SHOWN_ROUNDS = 5  # times the points that are wanted are drawn for rejection to choose from
+WAVES_FROM, WAVES_BY = 0.4, 0.8  # parts of a run between which the discriminator comes to see its waves
+SHOWN_ROUNDS = 12  # times the points that are wanted are drawn for rejection to choose from
 ON_THE_WAY = 1000  # points that a run is measured by before its end
 
 
@@ -160,7 +160,7 @@ class Experiment:
         for optimizer, rate in rates.items():
             optimizer.param_groups[0]["lr"] = rate * factor
         for waves in self.waves:
-            waves.open(step / (WAVES_BY * config.steps))
+            waves.open((step / config.steps - WAVES_FROM) / (WAVES_BY - WAVES_FROM))
         penalise = (step + 1) % config.loss.penalty_every == 0
         *early, (real, z) = parts
         for pictures, noise in early:

@@ -6,11 +6,22 @@ from training.lab import figures
 from training.lab.config import LabConfig, parse
 from training.lab.study import Study
 
-PLANE = parse(["z_dim=2", "hidden=64", "layers=3", "batch=128", "steps=1500", "samples=10000", "traces=10"])
+PLANE = parse(["z_dim=2", "hidden=32", "layers=3", "batch=128", "steps=1500", "samples=10000", "traces=10"])
 SGD = "optimizer={algorithm='sgd', learning_rate=0.03, final=1.0}"
 R1 = ("loss.r1=0.1",)
 DISCRIMINATION = "stabilisers.minibatch=discrimination"
 MEASURES = ("modes", "quality", "kl", "energy")
+
+# First the discriminator sees no waves, and the generator finds all modes; then detail, wave by wave; then the rate falls to rest
+RECORD = parse(
+    [
+        "z_dim=2", "hidden=64", "layers=3", "batch=256", "steps=4000", "samples=4000", "traces=10", "waves=7",
+        "filter_steps=1500",
+        "loss={adversarial='relativistic', r1=0.1, r2=0, penalty_every=1}",
+        "optimizer={learning_rate=2e-3, betas=[0, 0.99], decay_from=0.6, final=0.01}",
+        "ema={half_life_images=50000, ramp=0.05}",
+    ]
+)  # fmt: skip
 
 # one switch each, on the same network, data and number of steps
 TECHNIQUES: dict[str, tuple[str, ...]] = {
@@ -71,5 +82,14 @@ STUDIES = (
         figures.scatters,
         seeds=4,
         at_once=4,
+    ),
+    Study(
+        "records",
+        "How good can it get? (raw: as drawn; the others: what a fresh discriminator lets pass)",
+        {"ring": RECORD.but("target.kind=ring", "loss.r1=0.02"), "grid": RECORD.but("target.kind=grid")},
+        ("modes", "quality", "kl", "kept", "raw_modes", "raw_quality", "raw_kl"),
+        figures.scatters,
+        seeds=4,
+        at_once=2,
     ),
 )

@@ -15,7 +15,7 @@ from training.lab.networks import Waves, perceptron
 
 WAVES = 7  # octaves: it has to see details of a hundredth of the whole
 BATCH, RATE = 512, 2e-3
-CERTAIN = 0.98  # points with a logit above this quantile of generated ones are kept always
+CERTAIN = 0.999  # points with a logit above this quantile of generated ones are kept always
 
 
 def learn(real: torch.Tensor, fake: torch.Tensor, steps: int, reach: float, generator: torch.Generator) -> nn.Module:
