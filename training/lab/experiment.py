@@ -23,7 +23,7 @@ from training.stabilisers import give_reference, stabilised
 
 CHUNK = 64  # steps whose random numbers are drawn at once
 WAVES_FROM, WAVES_BY = 0.4, 0.8  # parts of a run between which the discriminator comes to see its waves
-SHOWN_ROUNDS = 12  # times the points that are wanted are drawn for rejection to choose from
+LEARNED, ROUNDS = 12, 400  # times the points that are wanted: rejection learns from so many, and chooses from at most so many
 ON_THE_WAY = 1000  # points that a run is measured by before its end
 
 
@@ -176,26 +176,34 @@ class Experiment:
         return {name: np.array([m[name] for m in measured]) for name in measured[0]}
 
     def _filtered(self, count: int) -> tuple[np.ndarray, np.ndarray]:
-        """Points (seeds, count, D) that a fresh discriminator lets pass, and the share (seeds,) that it does.
+        """Points (seeds, count, D) that a fresh discriminator lets pass, and the share (seeds,) of all that it does.
 
-        It learns from points of its own, and is shown others: what it has learned by heart is of no use to it.
+        It is shown other points than it learns from. Where it lets too few of `ROUNDS` times `count` pass, the rest are NaN.
         """
-        learned, shown = self.samples(SHOWN_ROUNDS * count), self.samples(2 * SHOWN_ROUNDS * count)[:, SHOWN_ROUNDS * count :]
-        samples, shares = [], []
-        for seed, fake, others in zip(self.seeds, learned, shown, strict=True):
+        learned = self.samples(LEARNED * count)
+        passed: list[list[np.ndarray]] = [[] for _ in self.seeds]
+        judges, chances = [], []
+        for seed, fake in zip(self.seeds, learned, strict=True):
             generator = torch.Generator().manual_seed(seed_of(seed, "filter"))
             real = self.target.sample(len(fake), generator)
-            judge = rejection.learn(real, torch.from_numpy(fake), self.config.filter_steps, self.target.reach, generator)
-            stay = rejection.kept(judge, torch.from_numpy(others), generator)
-            passed = others[stay]
-            shares.append(stay.mean())
-            samples.append(passed[np.arange(count) % max(1, len(passed))] if len(passed) else others[:count])
-        return np.stack(samples), np.array(shares)
+            judges.append(rejection.learn(real, torch.from_numpy(fake), self.config.filter_steps, self.target.reach, generator))
+            chances.append(generator)
+        rounds = 0
+        while rounds < ROUNDS and min(sum(map(len, parts)) for parts in passed) < count:
+            rounds += 1
+            shown = self.samples(count, rounds)
+            for parts, judge, points, generator in zip(passed, judges, shown, chances, strict=True):
+                parts.append(points[rejection.kept(judge, torch.from_numpy(points), generator)])
+        stay = [np.concatenate(parts) for parts in passed]
+        samples = np.full((len(stay), count, self.target.dimensions), np.nan, dtype=np.float32)
+        for row, points in zip(samples, stay, strict=True):
+            row[: len(points)] = points[:count]
+        return samples, np.array([len(points) / (rounds * count) for points in stay])
 
     @torch.no_grad()
-    def samples(self, count: int) -> np.ndarray:
-        """Points of every averaged generator (seeds, count, D), from latents that training knows nothing of."""
-        draws = Draws(self.config, self.target, [seed_of(seed, "samples") for seed in self.seeds])
+    def samples(self, count: int, part: int = 0) -> np.ndarray:
+        """Points of every averaged generator (seeds, count, D), from latents of their own: others for each `part`."""
+        draws = Draws(self.config, self.target, [seed_of(seed, "samples", part) for seed in self.seeds])
         made: Tensor = self.ema.network(draws.latents(count))
         return made.reshape(len(self.seeds), count, -1).numpy()
 
