@@ -210,8 +210,13 @@ class Experiment:
     @torch.no_grad()
     def logits(self, x: Tensor) -> Tensor:
         """What each discriminator says of points (seeds, N, D), N a multiple of `stabilisers.pack`: (seeds, N / pack)."""
-        said: Tensor = self.discriminator(x.flatten(0, 1))
-        return said.reshape(len(self.seeds), -1)
+        return self._judged(x)
+
+    def _judged(self, x: Tensor) -> Tensor:
+        """`logits`, of as many points at a time as in training: a discriminator that looks at batches knows no others."""
+        batch, count = self.config.batch, x.shape[1]
+        parts = [self.discriminator(x[:, i : i + batch].flatten(0, 1)) for i in range(0, count, batch)]
+        return torch.cat([part.reshape(len(self.seeds), -1) for part in parts], dim=1)
 
     @torch.no_grad()
     def moment(self, step: int) -> Moment:
@@ -234,7 +239,7 @@ class Experiment:
         """How steeply each discriminator rises along the first axis, a mean over generated points (seeds, N, D): (seeds,)."""
         with torch.enable_grad():
             x = fake.detach().requires_grad_()
-            (gradient,) = torch.autograd.grad(self.discriminator(x.flatten(0, 1)).sum(), x)
+            (gradient,) = torch.autograd.grad(self._judged(x).sum(), x)
         slopes: np.ndarray = gradient[..., 0].mean(dim=1).numpy()
         return slopes
 

@@ -6,7 +6,7 @@ from training.lab import figures
 from training.lab.config import LabConfig, parse
 from training.lab.study import Study
 
-PLANE = parse(["z_dim=2", "hidden=32", "layers=3", "batch=128", "steps=1500", "samples=10000", "traces=10"])
+PLANE = parse(["z_dim=2", "hidden=32", "layers=3", "batch=128", "steps=1200", "samples=10000", "traces=10"])
 SGD = "optimizer={algorithm='sgd', learning_rate=0.03, final=1.0}"
 R1 = ("loss.r1=0.1",)
 DISCRIMINATION = "stabilisers.minibatch=discrimination"

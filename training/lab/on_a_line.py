@@ -125,7 +125,7 @@ STUDIES = (
         },
         FIT,
         with_dots("w1", "sd_ratio", logarithmic=("w1",)),
-        seeds=48,
+        seeds=24,
         at_once=24,
     ),
     Study(
@@ -134,6 +134,7 @@ STUDIES = (
         depths(),
         (*FIT, "loss_d", "loss_g"),
         with_dots("w1", "loss_d", "loss_g", logarithmic=("w1",)),
+        seeds=8,
     ),
     Study(
         "bimodal",
@@ -151,6 +152,7 @@ STUDIES = (
         },
         (*FIT, "modes", "kl", "quality"),
         figures.densities,
+        seeds=8,
     ),
     Study(
         "sigma",
@@ -158,6 +160,7 @@ STUDIES = (
         sigmas(),
         ("w1", "relative_w1", "failed", "sd_ratio"),
         figures.densities,
+        seeds=8,
     ),
     Study(
         "instability",
