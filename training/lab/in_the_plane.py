@@ -85,7 +85,7 @@ STUDIES = (
     ),
     Study(
         "records",
-        "How good can it get? (raw: as drawn; the others: what a fresh discriminator lets pass)",
+        "How good can it get?",
         {"ring": RECORD.but("target.kind=ring", "loss.r1=0.02", "steps=2500"), "grid": RECORD.but("target.kind=grid")},
         ("modes", "quality", "kl", "kept", "raw_modes", "raw_quality", "raw_kl"),
         figures.scatters,
