@@ -1,6 +1,7 @@
 """What studies look like: one panel a variant, and measures as a dot a seed."""
 
 import io
+import logging
 from collections.abc import Mapping, Sequence
 
 import matplotlib as mpl
@@ -13,6 +14,7 @@ from training.lab.distributions import Mixture, make_target
 from training.lab.experiment import Outcome
 
 mpl.use("Agg")  # no screen is needed
+logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)  # it tells of each font that is not there
 
 REAL, FAKE, FAINT = "#1b6ca8", "#d1495b", "#8d99ae"
 BINS = 80
