@@ -1,4 +1,4 @@
-"""`python -m training run | label | publish | evaluate`."""
+"""`python -m training run | label | publish | evaluate | lab | film`."""
 
 import argparse
 import logging
@@ -15,6 +15,7 @@ from training.card import metrics_table
 from training.config import SHIPPED_CONFIGS, ConfigError, load_config, parse_config
 from training.data import DataError, load_labelled
 from training.journal import DivergedError
+from training.lab.commands import add_film, add_lab
 from training.metrics.cache import DEFAULT_CACHE
 from training.progress import EvaluationProgress, TrainingProgress
 from training.run_dir import RunDir
@@ -71,6 +72,8 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--quick", action="store_true", help="measure on few pictures; not comparable with the card")
     evaluate.add_argument("--beside", type=Path, action="append", default=[], metavar="RUN", help=BESIDE)
     evaluate.set_defaults(verb=_evaluate)
+    add_film(verbs)
+    add_lab(verbs)
     return parser
 
 

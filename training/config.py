@@ -4,14 +4,15 @@ import difflib
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
 from models.manifest import Name
 from training.data import DataConfig
 
 SHIPPED_CONFIGS = Path(__file__).parent / "configs"
+SMOOTHED = ("minimax", "non-saturating", "least-squares")  # losses that have a label for real pictures
 
 
 class ConfigError(Exception):
@@ -24,10 +25,13 @@ class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+S = TypeVar("S", bound=Section)
+
+
 class LossConfig(Section):
     """What the two networks minimise."""
 
-    adversarial: Literal["minimax", "non-saturating", "hinge", "least-squares", "relativistic"] = "relativistic"
+    adversarial: Literal["minimax", "non-saturating", "hinge", "least-squares", "wasserstein", "relativistic"] = "relativistic"
     r1: float = Field(0.1, ge=0)  # γ of the gradient penalty on real pictures
     r2: float = Field(0.1, ge=0)  # γ of the gradient penalty on generated pictures
     adversarial_weight: float = Field(1.0, ge=0)  # in the generator's loss; with 0 there is no discriminator at work
@@ -39,6 +43,52 @@ class LossConfig(Section):
     diversity: float = Field(0.0, ge=0)  # weight of answering differently to different noise, for families that take any
     penalty_every: int = Field(4, ge=1)  # steps; lazy regularisation: the weight is multiplied by as much
     spectral_norm: bool = False  # on the discriminator
+    clip: float = Field(0.0, ge=0)  # of `wasserstein`: the discriminator's weights stay between ± this; 0: as they are
+    gradient_penalty: float = Field(0.0, ge=0)  # λ of a gradient norm of 1 between real and generated pictures (WGAN-GP)
+    label_smoothing: float = Field(0.0, ge=0, lt=0.5)  # taken from the label of real pictures, and of no others
+
+    @model_validator(mode="after")
+    def _goes_together(self) -> Self:
+        if self.label_smoothing and self.adversarial not in SMOOTHED:
+            raise ValueError(f"label_smoothing: `{self.adversarial}` has no label to smooth; {', '.join(SMOOTHED)} have")
+        if self.clip and self.adversarial != "wasserstein":
+            raise ValueError(f"clip is what bounds a `wasserstein` critic, and adversarial is `{self.adversarial}`")
+        if self.clip and (self.gradient_penalty or self.spectral_norm):
+            raise ValueError(
+                "clip, gradient_penalty and spectral_norm are three ways to bound a critic: clip goes with no other"
+            )
+        if self.adversarial == "wasserstein" and not (self.clip or self.gradient_penalty or self.spectral_norm or self.r1):
+            raise ValueError(
+                "nothing bounds the `wasserstein` critic: take gradient_penalty=10, clip=0.01, spectral_norm or r1"
+            )
+        return self
+
+
+class StabiliserConfig(Section):
+    """Techniques against collapse and oscillation, of families with one generator and one discriminator. Off by default.
+
+    What each does, and whose it is, stands in `training/stabilisers`.
+    """
+
+    minibatch: Literal["none", "discrimination", "deviation"] = "none"  # what the discriminator is told of a whole batch
+    kernels: int = Field(16, ge=1)  # of minibatch discrimination: how many similarities are measured
+    kernel_size: int = Field(8, ge=1)  # and in how many dimensions each of them
+    pack: int = Field(1, ge=1)  # pictures that the discriminator judges at once (PacGAN)
+    virtual_batch: int = Field(0, ge=0)  # real pictures by whose statistics it is normalised (virtual batch norm); 0: it is not
+    feature_matching: float = Field(0.0, ge=0)  # weight, beside `loss.adversarial_weight`, which may be 0 then
+    historical_averaging: float = Field(0.0, ge=0)  # weight of staying near the mean of one's own past, for both networks
+    unrolled_steps: int = Field(0, ge=0)  # of the discriminator, which the generator looks ahead
+    unrolled_rate: float = Field(0.1, gt=0)  # of gradient descent in those steps
+
+    @model_validator(mode="after")
+    def _goes_together(self) -> Self:
+        if self.virtual_batch and self.minibatch != "none":
+            raise ValueError(
+                "virtual_batch and minibatch don't go together: pictures would be compared with the reference batch"
+            )
+        if self.virtual_batch % self.pack:
+            raise ValueError(f"virtual_batch {self.virtual_batch} can't be cut into packs of {self.pack}")
+        return self
 
 
 class GuideConfig(Section):
@@ -60,14 +110,23 @@ class ProofConfig(Section):
 
 
 class OptimizerConfig(Section):
-    """Adam for both networks."""
+    """How both networks descend."""
 
+    algorithm: Literal["adam", "sgd", "rmsprop"] = "adam"
     learning_rate: float = Field(3e-4, gt=0)
     d_learning_rate: float | None = Field(None, gt=0)  # the discriminator's own, if it differs (TTUR)
-    betas: tuple[float, float] = (0.0, 0.99)
+    betas: tuple[float, float] = (0.0, 0.99)  # of Adam
+    momentum: float = Field(0.0, ge=0, lt=1)  # of the other two
+    d_steps: int = Field(1, ge=1)  # of the discriminator for one of the generator: a batch is cut into as many parts
     warmup_images: int = Field(0, ge=0)
     decay_from: float = Field(0.5, ge=0, lt=1)  # fraction of the run after which the rate falls on a cosine
     final: float = Field(0.05, ge=0, le=1)  # fraction of the rate at the end
+
+    @model_validator(mode="after")
+    def _fits_algorithm(self) -> Self:
+        if self.momentum and self.algorithm == "adam":
+            raise ValueError("momentum is of sgd and rmsprop; Adam's is the first of `betas`")
+        return self
 
 
 class EmaConfig(Section):
@@ -112,6 +171,7 @@ class TrainConfig(Section):
     data: DataConfig
     hparams: dict[str, Any] = {}  # of the family; resolution, channels and classes come from the data
     loss: LossConfig = LossConfig()
+    stabilisers: StabiliserConfig = StabiliserConfig()
     guide: GuideConfig = GuideConfig()
     optimizer: OptimizerConfig = OptimizerConfig()
     ema: EmaConfig = EmaConfig()
@@ -135,19 +195,25 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> TrainConfig:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is no valid TOML: {error}") from error
     for override in overrides:
-        _apply(raw, override)
+        apply_override(raw, override)
     return parse_config(raw, str(path))
 
 
 def parse_config(raw: dict[str, Any], where: str) -> TrainConfig:
     """A validated config. `where` names its origin in messages. Raises `ConfigError`."""
+    return validated(TrainConfig, raw, where)
+
+
+def validated(schema: type[S], raw: dict[str, Any], where: str) -> S:
+    """Raw values as a config of this schema. `where` names their origin in messages. Raises `ConfigError`."""
     try:
-        return TrainConfig.model_validate(raw)
+        return schema.model_validate(raw)
     except ValidationError as error:
-        raise ConfigError("\n".join(f"{where}: {_explain(problem)}" for problem in error.errors())) from error
+        raise ConfigError("\n".join(f"{where}: {_explain(schema, problem)}" for problem in error.errors())) from error
 
 
-def _apply(raw: dict[str, Any], override: str) -> None:
+def apply_override(raw: dict[str, Any], override: str) -> None:
+    """Sets what `dotted.key=value` says in a tree of raw values. Raises `ConfigError` where it says nothing."""
     key, separator, text = override.partition("=")
     if not separator or not key:
         raise ConfigError(f"'{override}' is no override; write key=value, as in total_images=200000 or loss.r1=1.0")
@@ -163,13 +229,15 @@ def _apply(raw: dict[str, Any], override: str) -> None:
     raw[last] = value
 
 
-def _explain(problem: Any) -> str:
+def _explain(schema: type[Section], problem: Any) -> str:
     """One of pydantic's errors in a sentence, with the nearest valid key for an unknown one."""
+    if not problem["loc"]:
+        return str(problem["msg"])
     *tables, last = problem["loc"]
     key = ".".join(map(str, problem["loc"]))
     if problem["type"] != "extra_forbidden":
         return f"{key}: {problem['msg']}"
-    section: Any = TrainConfig
+    section: Any = schema
     for table in tables:
         section = section.model_fields[str(table)].annotation
     valid = list(section.model_fields)

@@ -5,12 +5,14 @@ Logits, never probabilities: the logarithm of a saturated sigmoid is NaN, `softp
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 from torch.nn.utils.parametrizations import spectral_norm
+
+from training.config import LossConfig
 
 
 def minimax_d(real: Tensor, fake: Tensor) -> Tensor:
@@ -58,6 +60,20 @@ def relativistic_g(real: Tensor, fake: Tensor) -> Tensor:
     return softplus(real - fake).mean()
 
 
+def wasserstein_d(real: Tensor, fake: Tensor) -> Tensor:
+    """E[D(G(z))] - E[D(x)]: the critic of Arjovsky et al. 2017, https://arxiv.org/abs/1701.07875.
+
+    Minus this is a distance between the distributions only for a critic that something bounds: clipping as in that paper, or
+    `slope_penalty`.
+    """
+    return fake.mean() - real.mean()
+
+
+def wasserstein_g(real: Tensor, fake: Tensor) -> Tensor:
+    """-E[D(G(z))]."""
+    return -fake.mean()
+
+
 @dataclass(frozen=True)
 class AdversarialLoss:
     """A discriminator's loss and its generator's, each a function of (real logits, fake logits)."""
@@ -71,8 +87,29 @@ LOSSES: dict[str, AdversarialLoss] = {
     "non-saturating": AdversarialLoss(minimax_d, non_saturating_g),
     "hinge": AdversarialLoss(hinge_d, hinge_g),
     "least-squares": AdversarialLoss(least_squares_d, least_squares_g),
+    "wasserstein": AdversarialLoss(wasserstein_d, wasserstein_g),
     "relativistic": AdversarialLoss(relativistic_d, relativistic_g),
 }
+
+
+def adversarial_loss(config: LossConfig) -> AdversarialLoss:
+    """The pair that a config asks for, with the labels of real pictures smoothed if it says so.
+
+    One-sided label smoothing, section 3.4 of Salimans et al. 2016 (https://arxiv.org/abs/1606.03498): real pictures are called
+    1 - `label_smoothing` instead of 1. Generated ones stay 0, or the best discriminator would hold generated pictures for
+    likelier the more of them there are; and the generator still aims at 1.
+    """
+    pair, amount = LOSSES[config.adversarial], config.label_smoothing
+    if not amount:
+        return pair
+
+    def smoothed(real: Tensor, fake: Tensor) -> Tensor:
+        if config.adversarial == "least-squares":
+            return ((real - (1 - amount)).square().mean() + fake.square().mean()) / 2
+        of_real = (1 - amount) * softplus(-real) + amount * softplus(real)
+        return of_real.mean() + softplus(fake).mean()
+
+    return replace(pair, discriminator=smoothed)
 
 
 def gradient_penalty(logits: Tensor, images: Tensor) -> Tensor:
@@ -85,11 +122,31 @@ def gradient_penalty(logits: Tensor, images: Tensor) -> Tensor:
     return gradient.square().flatten(1).sum(dim=1).mean()
 
 
+def slope_penalty(logits: Tensor, images: Tensor) -> Tensor:
+    """E[(‖∇ₓD(x)‖ - 1)²], the norm taken over all pixels that a logit came from. Weight with λ (10 in the paper).
+
+    Gulrajani et al. 2017, https://arxiv.org/abs/1704.00028: `images` lie between real and generated ones, see `between`. They
+    must require grad and `logits` (B,) come from them, in float32.
+    """
+    (gradient,) = torch.autograd.grad(logits.sum(), images, create_graph=True)
+    slopes = torch.linalg.vector_norm(gradient.reshape(len(logits), -1), dim=1)
+    penalty: Tensor = (slopes - 1).square().mean()
+    return penalty
+
+
+def between(real: Tensor, fake: Tensor, share: Tensor) -> Tensor:
+    """Pictures (B, …) on the lines from real to generated ones, at `share` (B,) of the way. They require grad."""
+    return torch.lerp(real.detach(), fake.detach(), share.reshape(-1, *[1] * (real.dim() - 1))).requires_grad_()
+
+
 def normalise_spectrally(network: nn.Module) -> None:
     """Puts spectral norm on every convolution and linear layer, in place. Miyato et al. 2018, https://arxiv.org/abs/1802.05957.
 
-    Its power-iteration vectors are buffers of the network, so they are saved and resumed with it.
+    Its power-iteration vectors are buffers of the network, so they are saved and resumed with it. A layer that starts at zero
+    has no norm to divide by: it gets PyTorch's own start.
     """
     for layer in list(network.modules()):
         if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
+            if not layer.weight.any():
+                layer.reset_parameters()
             spectral_norm(layer)

@@ -6,7 +6,9 @@ import pytest
 import torch
 from torch import nn
 
-from training.losses import LOSSES, gradient_penalty, normalise_spectrally
+from models.families import family_named
+from training.config import LossConfig
+from training.losses import LOSSES, adversarial_loss, between, gradient_penalty, normalise_spectrally, slope_penalty
 
 REAL, FAKE = torch.tensor([1.0, -1.0]), torch.tensor([0.0, 2.0])
 
@@ -26,6 +28,7 @@ BY_HAND = {
     ),
     "hinge": ((0 + 2) / 2 + (1 + 3) / 2, -1.0),
     "least-squares": (((0 + 4) / 2 + (0 + 4) / 2) / 2, ((1 + 1) / 2) / 2),
+    "wasserstein": (1.0 - 0.0, -1.0),
     "relativistic": ((softplus(-1) + softplus(3)) / 2, (softplus(1) + softplus(-3)) / 2),
 }
 
@@ -84,3 +87,45 @@ def test_spectral_norm_bounds_a_layer_and_keeps_its_state() -> None:
         network(torch.randn(1, 8))
     assert torch.linalg.matrix_norm(network[0].weight, 2).item() == pytest.approx(1.0, rel=1e-2)
     assert any(key.endswith("_u") for key in network.state_dict())  # the power iteration is saved with the network
+
+
+def test_spectral_norm_takes_layers_that_start_at_zero() -> None:
+    family = family_named("conditional")
+    discriminator = family.discriminator(family.hparams(classes=2, resolution=8, widths=(16, 8)))
+    normalise_spectrally(discriminator)
+    logits = discriminator(torch.randn(3, 1, 8, 8), torch.eye(2)[[0, 1, 0]])
+    assert torch.isfinite(logits).all()
+
+
+def test_smoothing_moves_the_label_of_real_pictures_only() -> None:
+    smoothed = adversarial_loss(LossConfig(adversarial="non-saturating", label_smoothing=0.1))
+    by_hand = (0.9 * softplus(-1) + 0.1 * softplus(1) + 0.9 * softplus(1) + 0.1 * softplus(-1)) / 2
+    assert smoothed.discriminator(REAL, FAKE).item() == pytest.approx(by_hand + (softplus(0) + softplus(2)) / 2, rel=1e-6)
+    real, fake = torch.full((2,), math.log(9)), torch.zeros(2, requires_grad=True)  # D(x) = 0.9, the smoothed label
+    real.requires_grad_()
+    smoothed.discriminator(real, fake).backward()
+    assert real.grad.abs().max() < 1e-6  # it is content there,
+    assert torch.allclose(fake.grad, torch.full((2,), 0.25))  # and with generated ones as far from content as without smoothing
+    assert smoothed.generator is LOSSES["non-saturating"].generator
+
+
+def test_smoothed_least_squares_aims_at_less_than_one() -> None:
+    smoothed = adversarial_loss(LossConfig(adversarial="least-squares", label_smoothing=0.25))
+    by_hand = ((0.25**2 + 1.75**2) / 2 + (0 + 4) / 2) / 2
+    assert smoothed.discriminator(REAL, FAKE).item() == pytest.approx(by_hand)
+
+
+def test_slope_penalty_is_zero_at_slope_one_and_of_packs_taken_together() -> None:
+    images = torch.randn(4, 2, requires_grad=True)
+    weight = torch.tensor([3.0, 4.0])
+    assert slope_penalty(images @ weight, images).item() == pytest.approx((5 - 1) ** 2, rel=1e-5)
+    assert slope_penalty(images @ (weight / 5), images).item() == pytest.approx(0, abs=1e-10)
+    packed = (images.reshape(2, 4) * torch.tensor([3.0, 4.0, 0.0, 12.0])).sum(dim=1)  # slope 13 over both pictures
+    assert slope_penalty(packed, images).item() == pytest.approx(144, rel=1e-5)
+
+
+def test_interpolates_lie_between_and_lead_back_to_neither() -> None:
+    real, fake = torch.zeros(2, 1, 1, 1, requires_grad=True), torch.ones(2, 1, 1, 1, requires_grad=True)
+    middle = between(real, fake, torch.tensor([0.25, 1.0]))
+    assert middle.flatten().tolist() == [0.25, 1.0]
+    assert middle.is_leaf and middle.requires_grad

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.optim import Adam, Optimizer
+from torch.optim import Optimizer
 
 from models.families.cyclegan import CycleganHParams
 from models.family import Family
@@ -24,8 +24,10 @@ from training.contrast import PatchContrast
 from training.data import TrainingData
 from training.device import Hardware
 from training.ema import Ema
-from training.losses import LOSSES, gradient_penalty
+from training.losses import adversarial_loss, gradient_penalty
+from training.optimizers import make_optimizer
 from training.pictures import png, tile
+from training.stabilisers import refuse_duels
 
 POOL = 50  # older translations that each discriminator may see again
 SHOWN = 3  # pictures of an example: as it was, translated, and brought back
@@ -66,8 +68,9 @@ class CycleganRecipe:
     publishes: ClassVar[Mapping[str, str]] = {"generator": "ema", "back": "ema_back"}
 
     def __init__(self, config: TrainConfig, family: Family, hparams: CycleganHParams, hardware: Hardware) -> None:
+        refuse_duels(config)
         self.hparams, self.hardware, self.weights, self.policy = hparams, hardware, config.loss, config.augment
-        self.loss = LOSSES[config.loss.adversarial]
+        self.loss = adversarial_loss(config.loss)
         if config.loss.cycle == config.loss.contrast == 0:
             raise ConfigError(
                 "loss.cycle and loss.contrast are 0: nothing would tie a translation to what it translates. Papers take 10 or 1"
@@ -86,10 +89,9 @@ class CycleganRecipe:
             self.contrasts = tuple(hardware.place(PatchContrast((full, half, quarter, quarter))) for _ in range(2))
             self.networks |= dict(zip(("contrast", "contrast_back"), self.contrasts, strict=True))
         learning = [p for network in (self.there, self.back, *self.contrasts) for p in network.parameters()]
-        rate, betas = config.optimizer.learning_rate, config.optimizer.betas
-        self.opt_g = Adam(learning, lr=rate, betas=betas, fused=True)
-        d_rate = config.optimizer.d_learning_rate or rate
-        self.opt_d = Adam([*self.judge_b.parameters(), *self.judge_a.parameters()], lr=d_rate, betas=betas, fused=True)
+        self.opt_g = make_optimizer(learning, config.optimizer)
+        judging = [*self.judge_b.parameters(), *self.judge_a.parameters()]
+        self.opt_d = make_optimizer(judging, config.optimizer, config.optimizer.d_learning_rate)
         self.optimizers: dict[str, Optimizer] = {"generators": self.opt_g, "discriminators": self.opt_d}
 
     def begin(self, data: TrainingData, progress: Progress) -> None:

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.optim import Adam, Optimizer
+from torch.optim import Optimizer
 
 from models.families.inpaint import InpaintHParams, with_hole
 from models.families.pix2pix import Pix2pixHParams
@@ -26,8 +26,10 @@ from training.data import TrainingData
 from training.device import Hardware
 from training.ema import Ema
 from training.holes import random_holes
-from training.losses import LOSSES, gradient_penalty, normalise_spectrally
+from training.losses import adversarial_loss, gradient_penalty, normalise_spectrally
+from training.optimizers import make_optimizer
 from training.pictures import png, tile
+from training.stabilisers import refuse_duels
 
 PREVIEW_SEED = 0
 ALIKE = 1e-3  # two answers that differ by less than this, of a range of 2, count as much as equal ones nearly
@@ -81,22 +83,22 @@ class PairedRecipe:
     publishes: ClassVar[Mapping[str, str]] = {"generator": "ema", "faithful": "faithful"}
 
     def __init__(self, config: TrainConfig, family: Family, hparams: HParams, hardware: Hardware) -> None:
+        refuse_duels(config)
         self.hparams, self.hardware, self.weights = hparams, hardware, config.loss
         self.example = EXAMPLES[family.name]
-        self.loss = LOSSES[config.loss.adversarial]
+        self.loss = adversarial_loss(config.loss)
         self.generator = hardware.place(family.generator(hparams))
         self.ema = Ema(self.generator, config.ema.half_life_images, config.ema.ramp)
         self.networks: dict[str, nn.Module] = {"generator": self.generator, "ema": self.ema.network}
-        rate, betas = config.optimizer.learning_rate, config.optimizer.betas
-        self.opt_g = Adam(self.generator.parameters(), lr=rate, betas=betas, fused=True)
+        self.opt_g = make_optimizer(self.generator.parameters(), config.optimizer)
         self.optimizers: dict[str, Optimizer] = {"generator": self.opt_g}
         self.discriminator: nn.Module | None = None
         if config.loss.adversarial_weight > 0:
             self.discriminator = hardware.place(family.discriminator(hparams))
             if config.loss.spectral_norm:
                 normalise_spectrally(self.discriminator)
-            d_rate = config.optimizer.d_learning_rate or rate
-            self.opt_d = Adam(self.discriminator.parameters(), lr=d_rate, betas=betas, fused=True)
+            d_rate = config.optimizer.d_learning_rate
+            self.opt_d = make_optimizer(self.discriminator.parameters(), config.optimizer, d_rate)
             self.networks["discriminator"] = self.discriminator
             self.optimizers["discriminator"] = self.opt_d
         elif config.loss.l1 == 0:
