@@ -60,8 +60,9 @@ def test_the_examples_in_the_documents_run_as_pasted(client: httpx2.Client) -> N
     schemas = document["components"]["schemas"]
     ran = 0
     for path, operations in document["paths"].items():
-        if "post" in operations:
-            reference = operations["post"]["requestBody"]["content"]["application/json"]["schema"]["$ref"]
+        content = operations.get("post", {}).get("requestBody", {}).get("content", {})
+        if "application/json" in content:  # one takes a file and nothing else
+            reference = content["application/json"]["schema"]["$ref"]
             for example in schemas[reference.rpartition("/")[2]]["examples"]:
                 response = client.post(path, json=example)
                 assert response.status_code in (200, 202), (path, response.text)
