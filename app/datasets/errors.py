@@ -15,5 +15,5 @@ class NotFinishedError(EngineError):
     """It has to be finished first."""
 
 
-class UnfillableError(EngineError):
-    """The filter refuses too much. Fails a job, and is no reply."""
+class UnfillableError(Exception):
+    """The filter refuses too much: this fails a job, and is told by it."""

@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import ParamSpec, TypeVar
 
+from app.datasets.errors import UnfillableError
 from app.datasets.making import Maker
 from app.datasets.records import LEASE_S, GoneError, Job, Records
 from app.datasets.spec import Limits
@@ -152,7 +153,11 @@ class Runner:
 
     async def _fail(self, job: Job, error: Exception) -> None:
         log.exception("data set %s failed", job.id)
-        reason = str(error) if isinstance(error, EngineError) else "it could not be made; the server's log says why"
+        reason = (
+            str(error)
+            if isinstance(error, EngineError | UnfillableError)
+            else "it could not be made; the server's log says why"
+        )
         with contextlib.suppress(GoneError):
             await self.offload(self._records.fail, job.id, reason)
 

@@ -21,7 +21,7 @@ from zoo_factory import make_entry
 from app.datasets.formats.row import Hashed, folder_names
 from app.datasets.records import GoneError, Job, Records
 from app.datasets.runner import Runner
-from app.datasets.spec import Limits, Spec, contents, shared
+from app.datasets.spec import Filter, Limits, Spec, contents, shared
 from app.datasets.storage import LocalStorage, RemoteStorage, Storage, open_storage
 from app.engine.engine import Engine
 
@@ -338,3 +338,16 @@ def test_deleting_a_job_that_is_being_made_stops_it_and_leaves_nothing(zoo: Path
             return [name for name in storage.jobs() if name != after.id]
 
     assert asyncio.run(run()) == []
+
+
+def test_a_job_that_its_filter_makes_impossible_says_so(tmp_path: Path) -> None:
+    make_entry(tmp_path / "zoo", "fashion", "conditional", proved=True)
+
+    async def run() -> Job:
+        records = Records(f"sqlite:///{tmp_path}/f.db")
+        job = records.create(spec((0, 2, 0), filter=Filter(min_confidence=0.9999)), None)
+        async with engine_of(tmp_path / "zoo") as engine, working(engine, records, LocalStorage(tmp_path / "f")):
+            return await until(records, job.id, "succeeded", "failed")
+
+    job = asyncio.run(run())
+    assert job.status == "failed" and "min_confidence 0.9999" in (job.error or "")
