@@ -216,6 +216,8 @@ class ShardFiles:
 
     def abandon(self) -> None:
         """Removes what was not finished; nothing if it was."""
+        for out in self._outs:
+            out.forget()
         with contextlib.suppress(AbandonedError), self._stack:
             raise AbandonedError
 

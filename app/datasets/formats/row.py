@@ -35,7 +35,7 @@ class Hashed:
     """A file to write on, front to back, that knows its length and its SHA-256."""
 
     def __init__(self, out: IO[bytes]) -> None:
-        self._out = out
+        self._out: IO[bytes] | None = out
         self._digest = hashlib.sha256()
         self._bytes = 0
         self.closed = False
@@ -43,7 +43,8 @@ class Hashed:
     def write(self, data: "bytes | bytearray | memoryview") -> int:
         """Appends."""
         view = memoryview(data).cast("B")
-        self._out.write(view)
+        if self._out is not None:
+            self._out.write(view)
         self._digest.update(view)
         self._bytes += len(view)
         return len(view)
@@ -51,6 +52,10 @@ class Hashed:
     def tell(self) -> int:
         """Bytes so far."""
         return self._bytes
+
+    def forget(self) -> None:
+        """What is written from now on goes nowhere: archives write their ends even when nobody wants them any more."""
+        self._out = None
 
     def flush(self) -> None:
         """Nothing is held back here."""
