@@ -202,6 +202,7 @@ class ShardFiles:
         self._stack = contextlib.ExitStack()
         self._outs = [Hashed(self._stack.enter_context(storage.write(job.id, name))) for name in self._names]
         self._writer = form.open(self._outs, job.spec, shard, shape)
+        self._ended = False
 
     def add(self, rows: Sequence[Row]) -> None:
         """The next pictures."""
@@ -211,13 +212,18 @@ class ShardFiles:
         """Finishes the files. Now they are on the disk."""
         self._writer.end()
         self._stack.close()
+        self._ended = True
         files = zip(self._names, self._outs, strict=True)
         return [File(name, out.tell(), out.sha256, self._form.media_type, place) for name, out in files]
 
     def abandon(self) -> None:
         """Removes what was not finished; nothing if it was."""
+        if self._ended:
+            return
         for out in self._outs:
             out.forget()
+        with contextlib.suppress(Exception):
+            self._writer.end()  # into nowhere: archives complain if they are left open
         with contextlib.suppress(AbandonedError), self._stack:
             raise AbandonedError
 
