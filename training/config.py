@@ -78,7 +78,7 @@ class StabiliserConfig(Section):
     feature_matching: float = Field(0.0, ge=0)  # weight, beside `loss.adversarial_weight`, which may be 0 then
     historical_averaging: float = Field(0.0, ge=0)  # weight of staying near the mean of one's own past, for both networks
     unrolled_steps: int = Field(0, ge=0)  # of the discriminator, which the generator looks ahead
-    unrolled_rate: float = Field(0.1, gt=0)  # of gradient descent in those steps
+    unrolled_rate: float = Field(1e-3, gt=0)  # of gradient descent in those steps
 
     @model_validator(mode="after")
     def _goes_together(self) -> Self:

@@ -48,7 +48,7 @@ TECHNIQUES: dict[str, tuple[str, ...]] = {
     "virtual batch norm": ("stabilisers.virtual_batch=128",),
     "feature matching": ("stabilisers.feature_matching=1", "loss.adversarial_weight=0"),
     "historical averaging": ("stabilisers.historical_averaging=1",),
-    "unrolled, 5 steps": ("stabilisers.unrolled_steps=5",),
+    "unrolled, 5 steps": ("stabilisers.unrolled_steps=5", "stabilisers.unrolled_rate=0.1"),
     "PacGAN, packs of 2": ("stabilisers.pack=2",),
     "two rates (TTUR)": ("optimizer.d_learning_rate=4e-3",),
     "SGD": (SGD,),
