@@ -13,7 +13,6 @@ import statistics
 import time
 import urllib.request
 from collections.abc import Callable, Coroutine
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,21 +20,12 @@ import numpy as np
 from websockets.asyncio.client import connect
 
 from benchmarks.client import ask, get, load, post
+from benchmarks.figures import Figure, tell
 from benchmarks.server import Server, serving
 
 ZOO = Path("models/zoo")
 MODEL = "fashion"
 NPY = "application/x-npy"
-
-
-@dataclass(frozen=True)
-class Figure:
-    """One measured number, and what it should be."""
-
-    name: str
-    value: float
-    unit: str
-    wanted: str
 
 
 def pictures(n: int) -> Callable[[int], bytes]:
@@ -164,11 +154,7 @@ def main() -> None:
         ]  # fmt: skip
         for part in parts:
             figures += asyncio.run(part)
-    print("| figure | measured | unit | wanted |\n|---|---|---|---|")
-    for figure in figures:
-        print(f"| {figure.name} | {figure.value:.3g} | {figure.unit} | {figure.wanted} |")
-    Path("runs").mkdir(exist_ok=True)
-    Path("runs/behaviour.json").write_text(json.dumps([asdict(f) for f in figures], indent=2))
+    tell(figures, "behaviour")
 
 
 if __name__ == "__main__":

@@ -10,13 +10,13 @@ import json
 import statistics
 import tempfile
 import time
-from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import httpx2
 
 from benchmarks.ceiling import Ceiling
 from benchmarks.client import get, load
+from benchmarks.figures import Figure, tell
 from benchmarks.server import Server, serving
 from training.__main__ import find_entry
 
@@ -24,16 +24,6 @@ PICTURES = 20_000
 LARGE = 100_000
 BATCH = 8
 ALONE_S = 5.0
-
-
-@dataclass(frozen=True)
-class Figure:
-    """One measured number, and what it should be."""
-
-    name: str
-    value: float
-    unit: str
-    wanted: str
 
 
 def job(client: httpx2.Client, model: str, pictures: int, form: str, seed: int) -> tuple[str, int]:
@@ -99,10 +89,7 @@ def main() -> None:
         wait(client, job(client, options.model, LARGE, "webdataset", seed=2)[0])
         grown = server.memory_mb("VmHWM") - before
         figures.append(Figure(f"peak memory over {LARGE:,} pictures, growth", grown, "MB", "flat"))
-    for figure in figures:
-        print(f"| {figure.name} | {figure.value:.2f} {figure.unit} | {figure.wanted} |")
-    Path("runs").mkdir(exist_ok=True)
-    Path("runs/jobs.json").write_text(json.dumps([asdict(figure) for figure in figures], indent=2))
+    tell(figures, "jobs")
 
 
 if __name__ == "__main__":

@@ -81,9 +81,9 @@ def make_index(train: Tensor, held_out: Tensor, *, dimensions: int = DIMENSIONS)
     return Index(mean, scaled, index.rows, index.nearest(held_out).similarity.sort().values)
 
 
-def shrunken(images: Tensor) -> Tensor:
-    """uint8 (N, C, H, W) → float (N, C, h, w) in 0 … 1, area-averaged to at most `SIDE` px a side."""
-    size = (min(SIDE, images.shape[2]), min(SIDE, images.shape[3]))
+def shrunken(images: Tensor, side: int = SIDE) -> Tensor:
+    """uint8 (N, C, H, W) → float32 (N, C, h, w) in 0 … 1, area-averaged to at most `side` px a side."""
+    size = (min(side, images.shape[2]), min(side, images.shape[3]))
     return torch.cat([F.adaptive_avg_pool2d(part.float() / 255, size) for part in torch.split(images, 1000)])
 
 

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from models.copies import shrunken
 from training.metrics.neighbours import blocks, distances, kth_nearest
 
 QUANTILE = 0.001
@@ -60,12 +61,6 @@ class Memorisation:
         """Index pairs (generated, training) of the closest pictures, closest first: for a grid to look at."""
         order = self.closeness.argsort(stable=True)[:count].tolist()
         return [(i, int(self.nearest[i])) for i in order]
-
-
-def shrunken(images: Tensor, side: int) -> Tensor:
-    """uint8 (N, C, H, W) → float32 (N, C, h, w) in 0 … 1, area-averaged to at most `side` px a side."""
-    size = (min(side, images.shape[2]), min(side, images.shape[3]))
-    return torch.cat([F.adaptive_avg_pool2d(part.float() / 255, size) for part in torch.split(images, 1000)])
 
 
 def candidates(queries: Tensor, train: Tensor, count: int) -> Tensor:
