@@ -7,7 +7,7 @@ import logging
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from app.datasets.datasheet import datasheet
@@ -127,11 +127,9 @@ class Maker:
                 self._lesson_pictures,
                 lambda stage: self._at_stage(job, stage),
             )
-            found = Findings(job, found.manifest, found.plan, found.tally, found.index, usefulness)
+            found = replace(found, usefulness=usefulness)
             if picture is not None:
                 files[USEFULNESS] = picture
-        else:
-            await self._at_stage(job, "writing the report")
         files[CLASSES] = await self._drawn_classes(found, picker)
         if found.tally.read:
             files[CONFUSION] = draw_confusion(found.tally.read, job.spec.label_names)

@@ -131,7 +131,9 @@ class Datasets:
             raise NotFinishedError(
                 f"the data set is {job.status}; GET /v1/datasets/{identifier}/events tells when it is finished"
             )
-        if archive is not None:
+        if archive is None:
+            await self._runner.offload(self._storage.remove, identifier, REAL)  # of an earlier report
+        else:
             shape = (output.height, output.width, output.channels)
             try:
                 real = await self._engine.offload(of_zip, archive, job.spec.label_names, shape)

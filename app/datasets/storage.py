@@ -31,6 +31,10 @@ class Storage(ABC):
         """A file from its beginning; it can be sought in. Raises FileNotFoundError."""
 
     @abstractmethod
+    def remove(self, job: str, name: str) -> None:
+        """Removes a file, if it is there."""
+
+    @abstractmethod
     def delete(self, job: str) -> None:
         """Removes all that a job has written."""
 
@@ -68,6 +72,9 @@ class LocalStorage(Storage):
     def read(self, job: str, name: str) -> IO[bytes]:
         return (self._root / job / name).open("rb")
 
+    def remove(self, job: str, name: str) -> None:
+        (self._root / job / name).unlink(missing_ok=True)
+
     def delete(self, job: str) -> None:
         shutil.rmtree(self._root / job, ignore_errors=True)
 
@@ -97,6 +104,10 @@ class RemoteStorage(Storage):
     def read(self, job: str, name: str) -> IO[bytes]:
         opened: IO[bytes] = self._fs.open(f"{self._root}/{job}/{name}", "rb")
         return opened
+
+    def remove(self, job: str, name: str) -> None:
+        with contextlib.suppress(FileNotFoundError):
+            self._fs.rm_file(f"{self._root}/{job}/{name}")
 
     def delete(self, job: str) -> None:
         with contextlib.suppress(FileNotFoundError):

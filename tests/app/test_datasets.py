@@ -101,6 +101,12 @@ def test_a_file_is_there_as_a_whole_or_not_at_all(kind: str, tmp_path: Path) -> 
     with storage.read("ds_1", "a") as file:
         file.seek(2)
         assert file.read() == b"rst"
+    for _ in range(2):  # whether it is there or not
+        storage.remove("ds_1", "a")
+    with pytest.raises(FileNotFoundError):
+        storage.read("ds_1", "a")
+    with storage.write("ds_1", "c") as out:
+        out.write(b"more")
     assert storage.jobs() == ["ds_1"]
     storage.delete("ds_1")
     assert storage.jobs() == []
@@ -138,31 +144,20 @@ def test_one_worker_takes_a_job_and_a_dead_ones_is_taken_over(tmp_path: Path, mo
     one.close(), two.close()
 
 
-class Clumsy(Storage):
+class Clumsy(LocalStorage):
     """A folder whose disk is full for the first so many files."""
 
-    def __init__(self, inner: Storage, failures: int) -> None:
-        self._inner, self._failures = inner, failures
+    def __init__(self, root: Path, failures: int) -> None:
+        super().__init__(root)
+        self._failures = failures
 
     @contextlib.contextmanager
     def write(self, job: str, name: str) -> Iterator[IO[bytes]]:
-        with self._inner.write(job, name) as out:
+        with super().write(job, name) as out:
             yield out
             if self._failures:
                 self._failures -= 1
                 raise OSError(errno.ENOSPC, "No space left on device")
-
-    def read(self, job: str, name: str) -> IO[bytes]:
-        return self._inner.read(job, name)
-
-    def delete(self, job: str) -> None:
-        self._inner.delete(job)
-
-    def jobs(self) -> list[str]:
-        return self._inner.jobs()
-
-    def clean(self, job: str) -> None:
-        self._inner.clean(job)
 
 
 def test_a_worker_that_was_overtaken_leaves_the_others_files_alone(
@@ -270,7 +265,7 @@ def test_a_full_disk_pauses_a_job_and_it_goes_on(zoo: Path, tmp_path: Path, monk
                 seen.append(paused.error or "")
             return seen, await until(records, job.id, "succeeded", "failed")
 
-    reasons, job = asyncio.run(make(Clumsy(LocalStorage(tmp_path / "full"), 2), "full"))
+    reasons, job = asyncio.run(make(Clumsy(tmp_path / "full", 2), "full"))
     assert "disk" in reasons[0] and job.status == "succeeded"
     _, straight = asyncio.run(make(LocalStorage(tmp_path / "straight"), "straight"))
     assert [f.sha256 for f in job.files] == [f.sha256 for f in straight.files]

@@ -120,6 +120,18 @@ def test_what_was_not_taken_is_sent_again(answer: int, tmp_path: Path, impatient
     assert records.next_message((1.0,)) is None
 
 
+def test_a_job_that_was_measured_again_is_told_of_as_something_new(tmp_path: Path, impatient: None) -> None:
+    records = Records(f"sqlite:///{tmp_path}/w.db")
+    with receiving() as receiver:
+        job = ended(records, f"http://{receiver.host}/hook")
+        send(records, Webhooks((receiver.host,), SECRET), receiver, 1)
+        assert records.measure(job.id)
+        assert records.claim() is not None
+        records.told(job.id, [File("README.md", 0, "", "text/markdown")], {})
+        send(records, Webhooks((receiver.host,), SECRET), receiver, 2)
+    assert len({headers["webhook-id"] for headers, _ in receiver.got}) == 2
+
+
 def test_it_is_given_up_after_the_last_wait(tmp_path: Path) -> None:
     records = Records(f"sqlite:///{tmp_path}/w.db")
     job = ended(records, "http://example.org/")
