@@ -2,9 +2,10 @@
 
 import base64
 import contextlib
+import json
 import time
-from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from app.codecs import CODECS, png
@@ -13,6 +14,7 @@ from app.engine.catalog import Served
 from app.engine.orders import Drawing, Drawn, Walk
 from app.negotiation import JSON, JSON_TYPE
 from app.schemas.generation import ImageBody, ImagesBody, TimingBody
+from models.codes import CodeValue
 
 
 @dataclass(frozen=True)
@@ -30,11 +32,12 @@ CODECS_WITH_PARTS = {name: codec.writer for name, codec in CODECS.items() if cod
 
 @dataclass(frozen=True)
 class Rendering:
-    """How `count` pictures become a body in that format. `fps`: as the frames of a film."""
+    """How `count` pictures become a body in that format. `fps`: as the frames of a film. `codes`: what theirs were set to."""
 
     format_name: str
     count: int
     fps: int | None = None
+    codes: Mapping[str, CodeValue] = field(default_factory=dict)
 
     @property
     def is_light(self) -> bool:
@@ -63,7 +66,7 @@ class Rendering:
         """What can be done for one picture while others are still to be drawn."""
         manifest = drawn.model.manifest
         name = None if drawn.label is None else manifest.labels[drawn.label]
-        provenance = Provenance(manifest.name, manifest.version, drawn.seed, name, drawn.truncation)
+        provenance = Provenance(manifest.name, manifest.version, drawn.seed, name, drawn.truncation, self._codes)
         picture = Picture(drawn.pixels, provenance)
         if self.format_name == JSON:
             return png.encoded(picture)
@@ -71,6 +74,10 @@ class Rendering:
         if self._whole and codec.still is not None:
             return codec.still([picture])
         return codec.each(picture)
+
+    @property
+    def _codes(self) -> str | None:
+        return json.dumps(self.codes) if self.codes else None
 
     def join(self, drawing: Drawing) -> Answer:
         """The answer, of the pieces that `each` made. A plain function of data, for any thread."""

@@ -15,6 +15,7 @@ OF_PARTS = {"discriminator": "POST /v1/discriminate"}  # what an entry can do be
 
 ENDPOINTS: dict[Task, tuple[str, ...]] = {
     Task.UNCONDITIONAL: ("POST /v1/sample", *FROM_LATENTS),
+    Task.CODES: ("POST /v1/sample", *FROM_LATENTS),
     Task.CONDITIONAL: ("POST /v1/generate", *FROM_LATENTS),
     Task.TRANSLATION: ("POST /v1/translate",),
     Task.SUPER_RESOLUTION: ("POST /v1/upscale",),

@@ -246,6 +246,7 @@ def _read_hparams(entry: Path, manifest: Manifest) -> tuple[Family, HParams]:
         "task": (manifest.task, family.task),
         "output": ((output.channels, output.height, output.width), drawn),
         "number of labels": (len(manifest.labels), getattr(hparams, "classes", 0)),
+        "number of codes": (len(manifest.codes), getattr(hparams, "codes", 0)),
     }
     for what, (says, is_) in claims.items():
         if says != is_:

@@ -25,6 +25,11 @@ class LatentHParams(HParams):
     z_dim: int
     classes: int = 0  # 0: the family takes no label
 
+    @property
+    def codes(self) -> int:
+        """How many of the last numbers of `z` mean something: see `models.codes`."""
+        return 0
+
 
 class TranslatorHParams(HParams):
     """What every family that answers a picture with a picture has. Its generator takes any height and width."""

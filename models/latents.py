@@ -51,12 +51,14 @@ def latents(seeds: Sequence[int], z_dim: int) -> Tensor:
     return z.to(torch.float32)
 
 
-def truncate(z: Tensor, truncation: float) -> Tensor:
-    """Scales latents towards their mean: 1 leaves them, 0 gives the mean picture.
+def truncate(z: Tensor, truncation: float, codes: int = 0) -> Tensor:
+    """Scales latents (n, z_dim) towards their mean: 1 leaves them, 0 gives the mean picture. The last `codes` numbers stay.
 
     Scaling rather than resampling the tails (BigGAN's truncation) keeps a picture a continuous function of `truncation`.
     """
-    return z * truncation
+    if not codes:
+        return z * truncation
+    return torch.cat([z[:, :-codes] * truncation, z[:, -codes:]], dim=1)
 
 
 def lerp(a: Tensor, b: Tensor, t: Tensor) -> Tensor:

@@ -5,9 +5,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
+from models.codes import Code
 from models.tasks import Task
 
-FORMAT_VERSION: Literal[3] = 3  # 2: `extras`; 3: `proof`
+FORMAT_VERSION: Literal[4] = 4  # 2: `extras`; 3: `proof`; 4: `codes`
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
 FileName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")]  # no folder: stays in the entry
@@ -115,7 +116,7 @@ class Proof(Part):
 class Manifest(Part):
     """A zoo entry, `zoo/<name>/<version>/manifest.json`."""
 
-    format_version: Literal[1, 2, 3] = FORMAT_VERSION
+    format_version: Literal[1, 2, 3, 4] = FORMAT_VERSION
     name: Name
     version: int = Field(ge=1)
     family: str
@@ -123,6 +124,7 @@ class Manifest(Part):
     hparams: dict[str, Any]
     output: Output
     labels: tuple[str, ...] = ()
+    codes: tuple[Code, ...] = ()  # what the last numbers of its latents mean
     weights: Weights  # of the generator
     extras: dict[Name, Weights] = {}  # of other networks in the entry, such as the discriminator
     created: datetime

@@ -7,7 +7,7 @@ from pathlib import Path
 import httpx2
 import pytest
 from server_process import ServerProcess
-from zoo_factory import make_translators, make_zoo
+from zoo_factory import make_entry, make_translators, make_zoo
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -44,7 +44,9 @@ def start_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     """One server with a tiny model of each family, shared by all tests that change nothing."""
     folder = tmp_path_factory.mktemp("shared")
-    process = ServerProcess(make_translators(make_zoo(folder / "zoo")), folder / "server.log", GANYMEDE_MAX_BODY_BYTES="200000")
+    zoo = make_translators(make_zoo(folder / "zoo"))
+    make_entry(zoo, "knobs", "infogan")
+    process = ServerProcess(zoo, folder / "server.log", GANYMEDE_MAX_BODY_BYTES="200000")
     process.wait_until_ready()
     yield process
     assert process.stop() == 0

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from models.checkpoint import attachment, pack_weights, save_checkpoint
 from models.classifier import Classifier, Design
+from models.codes import Code
 from models.copies import make_index
 from models.families import family_named
 from models.manifest import Data, Manifest, Metric, Output, Proof, Reader, RealScore, Training
@@ -18,16 +19,24 @@ from training.data import LabelledImages
 from training.proof import as_parquet
 
 CLOTHES = ("T-shirt", "Trouser", "Ankle boot")
+CODES = (
+    Code(name="garment", kind="category", values=CLOTHES),
+    Code(name="slant", kind="continuous"),
+    Code(name="width", kind="continuous"),
+)
 
 TINY: dict[str, dict[str, Any]] = {
     "conditional": {"z_dim": 8, "resolution": 16, "channels": 1, "classes": 3, "embed_dim": 4, "widths": (16, 8)},
     "mlp": {"z_dim": 8, "resolution": 8, "channels": 1, "hidden": (16,), "d_hidden": (16,)},
     "dcgan": {"z_dim": 8, "resolution": 16, "channels": 3, "width": 8, "max_width": 16},
+    "infogan": {
+        "z_dim": 8, "resolution": 16, "channels": 1, "categories": 3, "continuous": 2, "embed_dim": 4, "widths": (16, 8),
+    },
     "pix2pix": {"resolution": 16, "width": 8, "max_width": 16, "depth": 3, "d_width": 4, "d_halvings": 1},
     "cyclegan": {"resolution": 16, "widths": (8, 8, 16), "blocks": 2, "d_width": 4, "d_halvings": 1},
     "inpaint": {"resolution": 16, "z_dim": 4, "width": 8, "max_width": 16, "depth": 2, "d_width": 4, "d_halvings": 1},
     "srgan": {"resolution": 32, "channels": 3, "width": 8, "blocks": 2, "d_width": 4},
-}
+}  # fmt: skip
 REAL_SIZE: dict[str, dict[str, Any]] = {
     "conditional": {"z_dim": 64, "resolution": 28, "channels": 1, "classes": 10, "widths": (128, 64, 32)},
     "mlp": {"z_dim": 100, "resolution": 28, "channels": 1},
@@ -70,6 +79,7 @@ def make_entry(
         hparams=hp.model_dump(mode="json"),
         output=Output(channels=hp.channels, height=hp.resolution, width=hp.resolution),
         labels=labels,
+        codes=CODES if family == "infogan" else (),
         weights=weights,
         extras={part: described for part, (_, described) in extras.items()},
         created=datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC),

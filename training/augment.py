@@ -57,6 +57,20 @@ def cutout(x: Tensor) -> Tensor:
     return x * ~hole[:, None]
 
 
+def moved(x: Tensor) -> Tensor:
+    """Turns by up to 25°, scales by up to a fifth, slants by up to 0.3 and shifts by up to a tenth; edges are repeated.
+
+    No part of DiffAugment: what stays of a picture under it is what it shows.
+    """
+    ways = (torch.rand(5, len(x), device=x.device) * 2 - 1) * REACHES.to(x.device)[:, None]
+    angle, size, slant, down, right = ways
+    cosine, sine = angle.cos() * size.exp(), angle.sin() * size.exp()
+    maps = torch.stack([cosine, slant - sine, right, sine, cosine, down], dim=1).reshape(-1, 2, 3)
+    grid = F.affine_grid(maps, list(x.shape), align_corners=False)
+    return F.grid_sample(x, grid, padding_mode="border", align_corners=False)
+
+
+REACHES = torch.tensor([0.44, 0.2, 0.3, 0.2, 0.2])  # of `moved`: radians, log of the scale, slant, and shifts in half sides
 AUGMENTATIONS: dict[str, Callable[[Tensor], Tensor]] = {"color": color, "translation": translation, "cutout": cutout}
 
 

@@ -14,6 +14,9 @@ def write_card(manifest: Manifest, config: TrainConfig, skipped: Sequence[str]) 
     hours = training.seconds / 3600
     left_out = f", {len(skipped)} broken ones skipped" if skipped else ""
     labels = f"\n\nLabels: {', '.join(manifest.labels)}." if manifest.labels else ""
+    if manifest.codes:
+        told = (f"`{code.name}` ({', '.join(code.values) or 'from -1 to 1'})" for code in manifest.codes)
+        labels += f"\n\nCodes: {'; '.join(told)}."
     amended = "".join(
         f"\n- After {a['images_seen']:,} images the config was changed: {json.dumps(a['changed'])}" for a in training.amendments
     )

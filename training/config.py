@@ -8,6 +8,7 @@ from typing import Any, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
+from models.codes import CodeName
 from models.manifest import Name
 from training.data import DataConfig
 
@@ -100,6 +101,16 @@ class GuideConfig(Section):
     images: int = Field(180_000, ge=1)  # that the classifier learns from, with repetition
 
 
+class InfoConfig(Section):
+    """How InfoGAN's codes are learned, and what they are called."""
+
+    names: tuple[CodeName, ...] = ("kind",)  # of the category, then of each continuous code
+    category: float = Field(1.0, ge=0)  # weight of reading the category
+    moved: bool = True  # from pictures that were turned, scaled, slanted and shifted a little
+    continuous: float = Field(1.0, ge=0)  # weight of reading the continuous codes
+    clustering: float = Field(0.0, ge=0)  # weight of finding the categories in real pictures, too
+
+
 class ProofConfig(Section):
     """What is published with a model that draws from latents, to tell how good data sets drawn from it are."""
 
@@ -173,6 +184,7 @@ class TrainConfig(Section):
     loss: LossConfig = LossConfig()
     stabilisers: StabiliserConfig = StabiliserConfig()
     guide: GuideConfig = GuideConfig()
+    info: InfoConfig = InfoConfig()
     optimizer: OptimizerConfig = OptimizerConfig()
     ema: EmaConfig = EmaConfig()
     proof: ProofConfig = ProofConfig()

@@ -20,6 +20,7 @@ from models.tasks import Task
 from training import answer_bench
 from training.data import DataConfig, DataError, LabelledImages, load_labelled
 from training.evaluate_answers import evaluate_answers
+from training.evaluate_codes import measure_codes
 from training.evaluate_holes import fill_by_search, inpainting, measure_holes
 from training.metrics import cas
 from training.metrics.cache import DEFAULT_CACHE, Trained, trained_classifier
@@ -159,6 +160,8 @@ def measure(
             metrics |= more
         else:
             metrics |= _presence(bench, judge, images)
+            judged = _judged(bench, judge, images[: scale.pictures]).labels
+            metrics |= measure_codes(checkpoint, test, judged, judge.test_accuracy, scale.note)
     if asked is None and "discriminator" in checkpoint.extras:
         held_out = _some(test, min(HOLES_SEARCHED, scale.pictures)).images
         metrics |= measure_holes(held_out, {"searched": fill_by_search(checkpoint)}, bench.progress, scale.note)

@@ -10,21 +10,28 @@ from matplotlib.figure import Figure
 from PIL import Image
 from torch import Tensor, nn
 
+from models.codes import along, middle_of
+from models.families.infogan import InfoGanHParams
 from models.family import LatentHParams
 from models.latents import latents, one_hot
 from models.pixels import to_uint8
 
+WAYS = 3  # rows of a sheet that show what one continuous code does
+
 mpl.use("Agg")  # no screen is needed
 
 
-@torch.inference_mode()
 def draw(generator: nn.Module, hparams: LatentHParams, seeds: Sequence[int], labels: Sequence[int]) -> Tensor:
     """Pictures of these seeds (and, for label-conditional families, labels): uint8 (len(seeds), H, W, C) on the CPU."""
+    y = [one_hot(labels, hparams.classes)] if hparams.classes else []
+    return draw_latents(generator, latents(seeds, hparams.z_dim), *y)
+
+
+@torch.inference_mode()
+def draw_latents(generator: nn.Module, *inputs: Tensor) -> Tensor:
+    """Pictures of latents (n, z_dim), and of class weights where it takes any: uint8 (n, H, W, C) on the CPU."""
     device = next(generator.parameters()).device
-    inputs = [latents(seeds, hparams.z_dim).to(device)]
-    if hparams.classes:
-        inputs.append(one_hot(labels, hparams.classes).to(device))
-    return to_uint8(generator(*inputs)).cpu()
+    return to_uint8(generator(*(x.to(device) for x in inputs))).cpu()
 
 
 def tile(pictures: Tensor, columns: int) -> Image.Image:
@@ -57,6 +64,25 @@ def draw_sheet(generator: nn.Module, hparams: LatentHParams, columns: int, rows:
         seeds, labels = list(range(columns * rows)), []
     batches = [draw(generator, hparams, seeds[i : i + 64], labels[i : i + 64]) for i in range(0, len(seeds), 64)]
     return png(tile(torch.cat(batches), columns))
+
+
+def draw_codes(generator: nn.Module, hparams: InfoGanHParams, columns: int) -> bytes:
+    """A PNG of what an InfoGAN's codes do: a row for each category, of seed 0 upwards; then the ways of the continuous codes.
+
+    Each of them goes from -1 to 1, in `WAYS` rows of one seed each.
+    """
+    z = latents(range(columns), hparams.z_dim)
+    first = hparams.noise_dim
+    rows = []
+    for index in range(hparams.categories):
+        rows.append(z.clone())
+        rows[-1][:, first] = middle_of(index, hparams.categories)
+    degrees = torch.tensor([along(-1 + 2 * i / max(1, columns - 1)) for i in range(columns)])
+    for code in range(hparams.continuous):
+        for seed in range(WAYS):
+            rows.append(z[seed : seed + 1].repeat(columns, 1))
+            rows[-1][:, first + 1 + code] = degrees
+    return png(tile(torch.cat([draw_latents(generator, row) for row in rows]), columns))
 
 
 def draw_curves(stats: Sequence[dict[str, float]], title: str) -> bytes:

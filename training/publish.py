@@ -14,7 +14,9 @@ from torch import nn
 from torch.nn.utils import parametrize
 
 from models.checkpoint import WEIGHTS_FILE, Checkpoint, pack_weights, save_checkpoint
+from models.codes import Code
 from models.families import family_named
+from models.families.infogan import InfoGanHParams, Recogniser
 from models.family import HParams
 from models.manifest import Data, Manifest, Metric, Output, Training, Weights
 from models.progress import Progress
@@ -26,6 +28,7 @@ from training.data.locate import portable
 from training.device import Hardware
 from training.evaluate import evaluate
 from training.loop import hparams_for
+from training.metrics.codes import described
 from training.recipe import Recipe
 from training.recipes import RECIPES
 from training.run_dir import RunDir
@@ -126,7 +129,7 @@ def _checkpoint(
     data: TrainingData,
     hparams: HParams,
     states: Mapping[str, Mapping[str, torch.Tensor]],
-    described: dict[str, Weights],
+    weights: dict[str, Weights],
     zoo: Path,
 ) -> Checkpoint:
     """The run's averaged networks with a manifest that only lacks its metrics."""
@@ -138,6 +141,10 @@ def _checkpoint(
         network = (family.generator if part == GENERATOR else family.extras[part])(hparams)
         network.load_state_dict(dict(state))
         networks[part] = network.eval().requires_grad_(False)
+    recogniser = networks.get("recogniser")
+    codes: tuple[Code, ...] = ()
+    if isinstance(recogniser, Recogniser) and isinstance(hparams, InfoGanHParams) and isinstance(data, LabelledImages):
+        codes = described(config.info, hparams, recogniser, data)
     manifest = Manifest(
         name=config.name,
         version=next_version(zoo, config.name),
@@ -146,8 +153,9 @@ def _checkpoint(
         hparams=hparams.model_dump(mode="json"),
         output=Output(channels=hparams.channels, height=hparams.resolution, width=hparams.resolution),
         labels=data.label_names if isinstance(data, LabelledImages) and family.conditional else (),
-        weights=described.pop(GENERATOR),
-        extras=described,
+        codes=codes,
+        weights=weights.pop(GENERATOR),
+        extras=weights,
         created=datetime.now(UTC),
         licence=config.licence,
         data=Data(

@@ -22,6 +22,7 @@ class Provenance:
     seed: int | None
     label: str | None
     truncation: float | None
+    codes: str | None = None  # JSON
 
     def texts(self) -> dict[str, str]:
         """As key and text, the words "synthetic image" among them."""
@@ -36,6 +37,8 @@ class Provenance:
             texts["ganymede:seed"] = str(self.seed)
         if self.label is not None:
             texts["ganymede:label"] = self.label
+        if self.codes is not None:
+            texts["ganymede:codes"] = self.codes
         return texts
 
     def line(self) -> str:

@@ -34,6 +34,11 @@ class Served:
     hparams: HParams
 
     @property
+    def codes(self) -> int:
+        """How many of the last numbers of its latents mean something."""
+        return len(self.manifest.codes)
+
+    @property
     def z_dim(self) -> int:
         """Of a model that draws from latents; 0 of others."""
         return self.hparams.z_dim if isinstance(self.hparams, LatentHParams) else 0

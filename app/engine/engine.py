@@ -36,7 +36,8 @@ P = ParamSpec("P")
 T = TypeVar("T")
 Order = TypeVar("Order", DrawOrder, InterpolateOrder, BetweenOrder, ArithmeticOrder)
 
-UNCONDITIONAL = (Task.UNCONDITIONAL,)
+WITHOUT_LABELS = (Task.UNCONDITIONAL, Task.CODES)
+WITH_CODES = (Task.CODES,)
 CONDITIONAL = (Task.CONDITIONAL,)
 HELPER_THREADS = 2  # for what takes too long for the event loop and is no work of a lane
 PLANNED_AT_ONCE = 8  # so few given latents are read sooner than another thread is woken
@@ -137,10 +138,9 @@ class Engine:
         return self._library.find(reference, tasks)
 
     async def sample(self, order: DrawOrder, timeout_s: float, each: Each = its_pixels) -> Drawing:
-        """Pictures of an unconditional model."""
-        return await self._draw(
-            await self._job(self.find(order.model, UNCONDITIONAL), order, order.n, plan_draw, timeout_s, each)
-        )
+        """Pictures of a model without classes."""
+        served = self.find(order.model, fitting(order, WITHOUT_LABELS))
+        return await self._draw(await self._job(served, order, order.n, plan_draw, timeout_s, each))
 
     async def generate(self, order: DrawOrder, timeout_s: float, each: Each = its_pixels) -> Drawing:
         """Pictures of a conditional model."""
@@ -150,7 +150,7 @@ class Engine:
 
     async def any_task(self, order: DrawOrder, timeout_s: float, each: Each = its_pixels) -> Drawing:
         """Pictures of a model with or without classes."""
-        job = await self._job(self.find(order.model, FROM_LATENTS), order, order.n, plan_draw, timeout_s, each)
+        job = await self._job(self.find(order.model, fitting(order, FROM_LATENTS)), order, order.n, plan_draw, timeout_s, each)
         return await self._draw(job)
 
     async def in_bulk(self, order: DrawOrder, timeout_s: float, each: Each = its_pixels) -> Drawing:
@@ -256,3 +256,8 @@ class Engine:
             resident = resident or await self._library.resident(served, deadline)
         done = asyncio.get_running_loop().create_future()
         return Job(served, resident.network, plan, each, deadline, served.pixels, done)
+
+
+def fitting(order: DrawOrder, tasks: tuple[Task, ...]) -> tuple[Task, ...]:
+    """Those of some tasks whose models an order can mean: one that sets codes means a model that has any."""
+    return WITH_CODES if order.codes and order.model is None else tasks

@@ -51,7 +51,7 @@ from models.tasks import Task
 
 TRANSLATION = (Task.TRANSLATION,)
 SUPER_RESOLUTION = (Task.SUPER_RESOLUTION,)
-FROM_LATENTS = (Task.UNCONDITIONAL, Task.CONDITIONAL)
+FROM_LATENTS = (Task.UNCONDITIONAL, Task.CONDITIONAL, Task.CODES)
 FILLING = (Task.INPAINTING, *FROM_LATENTS)  # in one pass where a model has learned to, else by search
 STEP_COST = 3  # forward passes: a gradient takes two
 
@@ -259,8 +259,12 @@ class ImageToImage:
         """The first model that can score pictures, with labels or without, as they came; or the first, which says why not."""
         catalog = self._library.catalog
         first = catalog.first_for(FROM_LATENTS)
-        task = Task.UNCONDITIONAL if order.labels is None else Task.CONDITIONAL
-        able = (s for s in (first, *catalog.healthy()) if s.manifest.task is task and DISCRIMINATOR in s.manifest.extras)
+        labelled = order.labels is not None
+        able = (
+            served
+            for served in (first, *catalog.healthy())
+            if DISCRIMINATOR in served.manifest.extras and bool(served.manifest.labels) == labelled
+        )
         return next(able, first)
 
     def _classes_to_score(self, served: Served, order: ScoreOrder) -> tuple[Tensor, ...]:

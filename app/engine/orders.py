@@ -1,12 +1,13 @@
 """What can be ordered from the engine, and what comes back."""
 
-from collections.abc import AsyncGenerator, Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from app.engine.catalog import Served
 from app.engine.device import Pixels
 from app.engine.fitting import Fit, Mask
+from models.codes import CodeValue
 
 Label = int | str  # an index, or a name in upper or lower case
 Method = Literal["slerp", "lerp"]
@@ -23,6 +24,7 @@ class DrawOrder:
     labels: list[Label] | None = None  # one a picture; None: cycle through the classes
     truncation: float = 1.0
     seeds: Sequence[int] | None = None
+    codes: Mapping[str, CodeValue] = field(default_factory=dict)  # of all pictures, for models that have any
 
 
 @dataclass(frozen=True)

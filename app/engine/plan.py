@@ -13,6 +13,7 @@ from app.engine.device import Rows
 from app.engine.errors import InvalidRequestError, UnknownLabelError
 from app.engine.orders import ArithmeticOrder, BetweenOrder, DrawOrder, InterpolateOrder, Keyframe, Label
 from app.engine.tiles import TilePlan
+from models.codes import UnknownCodeError, with_codes
 from models.latents import latents, lerp, one_hot, slerp, truncate
 
 MAX_LISTED_LABELS = 50
@@ -81,7 +82,7 @@ def _latent_rows(model: Served, parts: Sequence[tuple[Plan, slice]]) -> Rows:
                 pieces.append(plan.z[part])
             else:
                 count = part.stop - part.start
-                pieces.append(truncate(drawn[at : at + count], plan.truncation))
+                pieces.append(truncate(drawn[at : at + count], plan.truncation, model.codes))
                 at += count
         z = torch.cat(pieces)
     classes = len(model.manifest.labels)
@@ -144,9 +145,20 @@ def plan_draw(model: Served, order: DrawOrder) -> Plan:
     elif names:
         labels = [i % len(names) for i in range(order.n)]
     if order.z is None:
-        return Plan(order.seeds or range(order.seed, order.seed + order.n), labels, order.truncation)
-    z = truncate(explicit(order.z, model.z_dim, "z"), order.truncation)
-    return Plan([None] * order.n, labels, order.truncation, z)
+        seeds = order.seeds or range(order.seed, order.seed + order.n)
+        if not order.codes:
+            return Plan(seeds, labels, order.truncation)
+        return Plan(seeds, labels, order.truncation, coded(model, latents(seeds, model.z_dim), order))
+    return Plan([None] * order.n, labels, order.truncation, coded(model, explicit(order.z, model.z_dim, "z"), order))
+
+
+def coded(model: Served, z: Tensor, order: DrawOrder) -> Tensor:
+    """Latents (n, z_dim), truncated, with the codes that an order sets. Raises `InvalidRequestError`."""
+    z = truncate(z, order.truncation, model.codes)
+    try:
+        return with_codes(z, model.manifest.codes, order.codes)
+    except UnknownCodeError as error:
+        raise InvalidRequestError("codes", str(error)) from None
 
 
 def first_label(model: Served, order: DrawOrder) -> int | None:
@@ -161,15 +173,16 @@ def plan_interpolate(model: Served, order: InterpolateOrder) -> Plan:
     """The frames of a walk: `steps` a segment at t = 0, 1/steps, …, and the last keyframe at the end unless it loops."""
     names = model.manifest.labels
     classes = keyframe_labels(names, order.keyframes)
-    z = truncate(torch.cat([keyframe_latent(model, k, i) for i, k in enumerate(order.keyframes)]), order.truncation)
+    stations = torch.cat([keyframe_latent(model, k, i) for i, k in enumerate(order.keyframes)])
+    z = truncate(stations, order.truncation, model.codes)
     y = one_hot(classes, len(names)) if classes else None
     t = torch.arange(order.steps, dtype=torch.float32) / order.steps
     path = slerp if order.method == "slerp" else lerp
-    stations = [*range(len(z)), *([0] if order.loop else [])]
+    way = [*range(len(z)), *([0] if order.loop else [])]
     zs, ys = [], []
     seeds: list[int | None] = []
     labels: list[int | None] = []
-    for a, b in itertools.pairwise(stations):
+    for a, b in itertools.pairwise(way):
         between = path(z[a], z[b], t)
         between[0] = z[a]  # the first frame of a segment is its keyframe exactly, not up to rounding
         zs.append(between)
@@ -192,7 +205,7 @@ def plan_interpolate(model: Served, order: InterpolateOrder) -> Plan:
 def plan_between(model: Served, order: BetweenOrder) -> Plan:
     """The one picture at `t` of the way; the same as that frame of an interpolation."""
     ends = [order.start, order.end]
-    z = truncate(torch.cat([keyframe_latent(model, k, i) for i, k in enumerate(ends)]), order.truncation)
+    z = truncate(torch.cat([keyframe_latent(model, k, i) for i, k in enumerate(ends)]), order.truncation, model.codes)
     classes = keyframe_labels(model.manifest.labels, ends)
     at = slerp(z[0], z[1], torch.tensor([order.t]))
     return Plan([None], [classes[0] if classes else None], order.truncation, at)
@@ -201,7 +214,7 @@ def plan_between(model: Served, order: BetweenOrder) -> Plan:
 def plan_arithmetic(model: Served, order: ArithmeticOrder) -> Plan:
     """The one picture of Σ weight · mean(latents of seeds)."""
     means = [weight * latents(seeds, model.z_dim).double().mean(dim=0) for weight, seeds in order.terms]
-    z = truncate(torch.stack(means).sum(dim=0).to(torch.float32)[None], order.truncation)
+    z = truncate(torch.stack(means).sum(dim=0).to(torch.float32)[None], order.truncation, model.codes)
     names = model.manifest.labels
     if not names and order.label is None:
         return Plan([None], [None], order.truncation, z)

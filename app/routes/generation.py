@@ -17,7 +17,7 @@ router = APIRouter(prefix="/v1", tags=["generation"], route_class=Direct)
 async def sample(request: Request) -> Response:
     """Draw pictures from an unconditional model."""
     order = (await body_of(request, SampleRequest)).order()
-    rendering = Rendering(format_of(request, moving=False), order.n)
+    rendering = Rendering(format_of(request, moving=False), order.n, codes=order.codes)
     return await reply(request, await engine_of(request).sample(order, timeout_of(request), rendering.each), rendering)
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+from dataclasses import replace
 
 from fastapi import APIRouter, WebSocket, WebSocketDisconnect
 from pydantic import ValidationError
@@ -92,7 +93,7 @@ async def answer(socket: WebSocket, newest: Newest, format_name: str) -> None:
             if isinstance(order, BetweenOrder):
                 drawing = await engine.between(order, timeout_s, rendering.each)
             else:
-                drawing = await engine.any_task(order, timeout_s, rendering.each)
+                drawing = await engine.any_task(order, timeout_s, replace(rendering, codes=order.codes).each)
         except ValidationError as error:
             problem = validation_problem(error.errors(include_url=False, include_input=False), socket.url.path)
         except EngineError as error:

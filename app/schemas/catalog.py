@@ -65,7 +65,7 @@ def model_fields(catalog: Catalog, entry: Served | Broken) -> dict[str, Any]:
         "id": identifier(catalog, entry),
         "version": key_of(entry)[1],
         "default": entry is catalog.default(),
-        "codes": [],  # for InfoGAN's; no family here has any
+        "codes": [],
     }
     if isinstance(entry, Broken):
         nothing = dict.fromkeys(("task", "resolution", "channels", "latent_dim", "licence", "size_bytes"))
@@ -82,6 +82,7 @@ def model_fields(catalog: Catalog, entry: Served | Broken) -> dict[str, Any]:
         "channels": manifest.output.channels,
         "latent_dim": entry.z_dim or None,
         "labels": list(manifest.labels),
+        "codes": [code.model_dump(mode="json") for code in manifest.codes],
         "metrics": {name: metric.value for name, metric in manifest.metrics.items()},
         "licence": manifest.licence,
         "size_bytes": manifest.weights.size_bytes,

@@ -4,6 +4,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, Strict
 
+from models.codes import CodeName
 from models.latents import MAX_SEED
 
 MAX_PICTURES = 256
@@ -16,6 +17,11 @@ LabelIndex = Annotated[int, Strict(), Field(ge=0, le=10**6)]
 LabelName = Annotated[str, Strict(), Field(min_length=1, max_length=200)]
 Label = LabelIndex | LabelName
 ModelReference = Annotated[str, Strict(), Field(min_length=1, max_length=80)]
+CodeNumber = Annotated[float, Strict(), Field(ge=-1, le=1, allow_inf_nan=False)]
+Codes = Annotated[
+    dict[CodeName, Annotated[int, Strict(), Field(ge=0, le=1000)] | CodeNumber | LabelName],
+    Field(max_length=64, description="for InfoGANs: what some codes are to be; a category's value, or a number from -1 to 1"),
+]
 Truncation = Annotated[float, Strict(), Field(ge=0, le=1, allow_inf_nan=False)]
 
 

@@ -5,15 +5,13 @@ from typing import Annotated, Self
 from pydantic import BaseModel, ConfigDict, Field, Strict, model_validator
 
 from app.engine.orders import ArithmeticOrder, BetweenOrder, DrawOrder, InterpolateOrder, Keyframe, Method
-from app.schemas.common import MAX_PICTURES, Label, LabelName, Latent, ModelReference, RequestBody, Seed, Truncation
+from app.schemas.common import MAX_PICTURES, Codes, Label, LabelName, Latent, ModelReference, RequestBody, Seed, Truncation
 from app.seeds import random_seed
 from models.latents import MAX_SEED
 
 
-class SampleRequest(RequestBody):
-    """Pictures of an unconditional model."""
-
-    model_config = ConfigDict(json_schema_extra={"examples": [{"n": 4, "seed": 7}]})
+class DrawRequest(RequestBody):
+    """Base of requests for pictures of seeds, or of latents."""
 
     n: int | None = Field(None, strict=True, ge=1, le=MAX_PICTURES, description="how many pictures (1)")
     seed: Seed | None = Field(None, description="of the first picture; the i-th has seed + i. Random if not given")
@@ -37,13 +35,25 @@ class SampleRequest(RequestBody):
             raise ValueError(f"seed + n - 1 would pass {MAX_SEED}, the largest seed")
         return self
 
+    @property
+    def first_seed(self) -> int:
+        """The one that was asked for, or any."""
+        return random_seed(self.count) if self.seed is None else self.seed
+
+
+class SampleRequest(DrawRequest):
+    """Pictures of a model without classes."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"n": 4, "seed": 7}]})
+
+    codes: Codes = Field(default_factory=dict)
+
     def order(self) -> DrawOrder:
         """As the engine takes it."""
-        seed = random_seed(self.count) if self.seed is None else self.seed
-        return DrawOrder(self.model, self.count, seed, self.z, None, self.truncation)
+        return DrawOrder(self.model, self.count, self.first_seed, self.z, None, self.truncation, codes=self.codes)
 
 
-class GenerateRequest(SampleRequest):
+class GenerateRequest(DrawRequest):
     """Pictures of a label-conditional model."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"n": 4, "seed": 7, "label": 0}]})
@@ -66,9 +76,8 @@ class GenerateRequest(SampleRequest):
 
     def order(self) -> DrawOrder:
         """As the engine takes it."""
-        seed = random_seed(self.count) if self.seed is None else self.seed
         labels = self.labels if self.label is None else [self.label] * self.count
-        return DrawOrder(self.model, self.count, seed, self.z, labels, self.truncation)
+        return DrawOrder(self.model, self.count, self.first_seed, self.z, labels, self.truncation)
 
 
 class ImageAddress(BaseModel):
@@ -135,11 +144,14 @@ class StreamFrame(RequestBody):
     )
     label: Label | None = None
     truncation: Truncation = 1.0
+    codes: Codes = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:
         if [self.seed, self.z, self.between].count(None) != 2:
             raise ValueError("give exactly one of `seed`, `z` and `between`")
+        if self.codes and self.between is not None:
+            raise ValueError("`codes` go with `seed` or `z`")
         return self
 
     def order(self) -> DrawOrder | BetweenOrder:
@@ -149,7 +161,7 @@ class StreamFrame(RequestBody):
             return BetweenOrder(self.model, Keyframe(start, self.label), Keyframe(end, self.label), t, self.truncation)
         z = None if self.z is None else [self.z]
         labels = None if self.label is None else [self.label]
-        return DrawOrder(self.model, 1, self.seed or 0, z, labels, self.truncation)
+        return DrawOrder(self.model, 1, self.seed or 0, z, labels, self.truncation, codes=self.codes)
 
 
 class Term(BaseModel):

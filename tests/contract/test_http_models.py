@@ -20,7 +20,7 @@ def test_the_list_of_models(client: httpx2.Client) -> None:
     body = client.get("/v1/models").json()
     assert body["object"] == "list"
     models = {m["id"]: m for m in body["data"]}
-    assert sorted(models) == ["blobs", "digits-mlp", "facades", "fashion", "holes", "horses", "photo-x4"]
+    assert sorted(models) == ["blobs", "digits-mlp", "facades", "fashion", "holes", "horses", "knobs", "photo-x4"]
     assert all(set(m) >= FIELDS for m in models.values())
     fashion = models["fashion"]
     assert (fashion["object"], fashion["task"], fashion["status"]) == ("model", "conditional", "ready")
@@ -29,6 +29,16 @@ def test_the_list_of_models(client: httpx2.Client) -> None:
     assert (fashion["codes"], fashion["metrics"], fashion["licence"]) == ([], {"kid": 1.5}, "Apache-2.0")
     assert [m["id"] for m in body["data"] if m["default"]] == ["fashion"]
     assert fashion["created"] == 1767323045
+
+
+def test_a_model_tells_its_codes(client: httpx2.Client) -> None:
+    model = client.get("/v1/models/knobs").json()
+    assert model["task"] == "codes" and model["endpoints"][0] == "POST /v1/sample"
+    assert model["codes"] == [
+        {"name": "garment", "kind": "category", "values": ["T-shirt", "Trouser", "Ankle boot"]},
+        {"name": "slant", "kind": "continuous", "values": []},
+        {"name": "width", "kind": "continuous", "values": []},
+    ]
 
 
 @pytest.mark.parametrize("id", ["fashion", "fashion@1"])

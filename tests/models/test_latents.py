@@ -66,6 +66,8 @@ def test_truncation_scales_towards_the_mean() -> None:
     assert torch.equal(truncate(z, 1), z)
     assert torch.equal(truncate(z, 0), torch.zeros_like(z))
     assert torch.equal(truncate(z, 0.5), z / 2)
+    assert torch.equal(truncate(z, 0.5, codes=2)[:, :-2], z[:, :-2] / 2)
+    assert torch.equal(truncate(z, 0.5, codes=2)[:, -2:], z[:, -2:])  # what means something goes on meaning it
 
 
 @given(SEEDS, SEEDS)

@@ -9,12 +9,14 @@ from training.device import Hardware
 from training.recipe import Recipe
 from training.recipes.adversarial import AdversarialRecipe
 from training.recipes.cyclegan import CycleganRecipe
+from training.recipes.infogan import InfoGanRecipe
 from training.recipes.paired import PairedRecipe
 
 RECIPES: dict[str, Callable[[TrainConfig, Family, Any, Hardware], Recipe]] = {
     "mlp": AdversarialRecipe,
     "dcgan": AdversarialRecipe,
     "conditional": AdversarialRecipe,
+    "infogan": InfoGanRecipe,
     "srgan": PairedRecipe,
     "pix2pix": PairedRecipe,
     "cyclegan": CycleganRecipe,

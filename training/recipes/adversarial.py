@@ -104,15 +104,16 @@ class AdversarialRecipe:
 
     def _last_part(self, real: Tensor, labels: Tensor, *, penalise: bool) -> dict[str, Tensor]:
         """One step of both networks. Returns scalars to log."""
-        y = self._condition(real, labels)
+        y, z = self._condition(real, labels), self._latents(real)
         guide = self.guide
+        if guide is None:
+            return self.duel.step(real, z, y, penalise=penalise)
 
         def guided(fake: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-            assert guide is not None
             judged = guide.judge(real, fake, labels, y[0], penalise=penalise)
             return judged.loss, judged.stats
 
-        return self.duel.step(real, self._latents(real), y, penalise=penalise, beside=guided if guide else None)
+        return self.duel.step(real, z, y, penalise=penalise, beside=guided)
 
     def _latents(self, real: Tensor) -> Tensor:
         return torch.randn(len(real), self.hparams.z_dim, device=real.device)
