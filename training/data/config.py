@@ -20,6 +20,7 @@ class DataConfig(BaseModel):
     path: Path | str  # idx: a folder; hub: a name on the hub, or a local data set's folder; others: a folder or a .zip
     test_path: Path | str | None = None  # all but idx: where the test split is, if it isn't inside `path`
     labels: tuple[str, ...] | None = None  # idx: the names of labels 0, 1, …; other formats carry their own
+    stacked: bool = False  # idx: each picture is three random ones of the split, one a channel, without a label (Stacked MNIST)
     # height and width, px; None: as they are, which must be all equal. Of photos: the square that is cut out at random
     resolution: int | None = Field(None, ge=4, le=1024)
     channels: Literal[1, 3] | None = None  # grey or RGB; None: as they are, which must be all equal
@@ -46,6 +47,8 @@ class DataConfig(BaseModel):
             raise ValueError("`test_path` is not for IDX data: the t10k files lie beside the train files")
         if self.format != "idx" and self.labels is not None:
             raise ValueError(f"`labels` is for IDX data only: {self.format} data carries its own label names")
+        if self.stacked and (self.format != "idx" or self.channels or self.relabel):
+            raise ValueError("`stacked` is for IDX data as they are: three grey pictures make one in colour, without a label")
         # against the defaults, and not by which keys were set: a config that was written out sets all of them
         if self.format != "pairs" and self.direction != "AtoB":
             raise ValueError(f"`direction` is for pairs only: {self.format} data have no picture given and another wanted")

@@ -24,6 +24,7 @@ from training.data.pictures import fit
 PREFIXES: dict[Split, str] = {"train": "train", "test": "t10k"}
 # magic, dimensions
 KINDS: dict[str, tuple[int, int]] = {"images": (2051, 3), "labels": (2049, 1)}
+STACKS: dict[Split, tuple[int, int]] = {"train": (128_000, 0), "test": (10_000, 1)}  # how many, and the seed that chooses them
 MAX_BYTES = 2**32  # of one decompressed file
 DOWNLOAD_AGAIN = "Download the file again"
 
@@ -49,10 +50,22 @@ def load(config: DataConfig, split: Split) -> LabelledImages:
     if int(labels.max()) >= len(names):
         raise DataError(f"{labels_path.name} has a label {int(labels.max())}, and there are names for 0 to {len(names) - 1}. "
                         f"Name every label in `labels`")  # fmt: skip
+    if config.stacked:
+        return stacked(images, split)
     missing = set(range(len(names))) - set(labels.tolist())
     if missing:
         raise DataError(f"the class '{names[min(missing)]}' has no pictures in {labels_path.name}. Remove it from `labels`")
     return LabelledImages(images, labels, names)
+
+
+def stacked(grey: Tensor, split: Split) -> LabelledImages:
+    """Stacked MNIST (Metz et al. 2016, https://arxiv.org/abs/1611.02163): three random pictures (N, 1, H, W) are one in colour.
+
+    The same ones every time, as many as PacGAN takes for training.
+    """
+    count, seed = STACKS[split]
+    rows = torch.randint(len(grey), (count, 3), generator=torch.Generator().manual_seed(seed))
+    return LabelledImages(grey[:, 0][rows], torch.zeros(count, dtype=torch.int64), ())
 
 
 def find(folder: Path, split: Split, kind: Kind) -> Path:

@@ -47,6 +47,19 @@ def test_reads_both_splits_exactly(folder: Path) -> None:
     assert len(test) == 6
 
 
+def test_stacked_pictures_are_three_of_the_split_and_always_the_same(folder: Path) -> None:
+    train, test = load(config(folder, stacked=True), "train"), load(config(folder, stacked=True), "test")
+    assert train.images.shape == (128_000, 3, 4, 5) and len(test) == 10_000
+    assert train.label_names == ()
+    known = {picture.tobytes() for picture in PIXELS[:12]}
+    drawn = [train.images[i, c].numpy().tobytes() for i in range(200) for c in range(3)]
+    assert set(drawn) == known
+    assert len({tuple(drawn[i : i + 3]) for i in range(0, 600, 3)}) > 150  # the three are drawn one by one
+    assert torch.equal(load(config(folder, stacked=True), "train").images, train.images)
+    with pytest.raises(ValidationError, match="`stacked` is for IDX data as they are"):
+        config(folder, stacked=True, channels=3)
+
+
 def test_gzipped_files_give_the_same_data(folder: Path) -> None:
     before = load(config(folder), "train").sha256()
     for raw in list(folder.iterdir()):
