@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict
 from torch import nn
@@ -24,6 +24,20 @@ class LatentHParams(HParams):
 
     z_dim: int
     classes: int = 0  # 0: the family takes no label
+
+    @property
+    def resolutions(self) -> tuple[int, ...]:
+        """Sides of the pictures that its generator can draw, px, ascending. The last is `resolution`."""
+        return (self.resolution,)
+
+    def at(self, resolution: int) -> Self:
+        """Of the generator that draws one of `resolutions` and nothing larger: its weights are some of the whole one's.
+
+        Raises ValueError for any other.
+        """
+        if resolution != self.resolution:
+            raise ValueError(f"there are pictures of {self.resolution} px, and none of {resolution}")
+        return self
 
 
 class TranslatorHParams(HParams):

@@ -23,6 +23,7 @@ class DrawOrder:
     labels: list[Label] | None = None  # one a picture; None: cycle through the classes
     truncation: float = 1.0
     seeds: Sequence[int] | None = None
+    resolution: int | None = None  # one of the model's, px; None: the largest
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,7 @@ class InterpolateOrder:
     method: Method
     loop: bool
     truncation: float
+    resolution: int | None = None
 
     @property
     def frames(self) -> int:
@@ -59,6 +61,7 @@ class BetweenOrder:
     end: Keyframe
     t: float
     truncation: float
+    resolution: int | None = None
 
 
 @dataclass(frozen=True)
@@ -69,6 +72,7 @@ class ArithmeticOrder:
     terms: list[tuple[float, list[int]]]
     label: Label | None
     truncation: float
+    resolution: int | None = None
 
 
 Direction = Literal["AtoB", "BtoA"]

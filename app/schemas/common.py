@@ -16,6 +16,7 @@ LabelIndex = Annotated[int, Strict(), Field(ge=0, le=10**6)]
 LabelName = Annotated[str, Strict(), Field(min_length=1, max_length=200)]
 Label = LabelIndex | LabelName
 ModelReference = Annotated[str, Strict(), Field(min_length=1, max_length=80)]
+Resolution = Annotated[int, Strict(), Field(ge=1, le=2**16)]
 Truncation = Annotated[float, Strict(), Field(ge=0, le=1, allow_inf_nan=False)]
 
 
