@@ -59,12 +59,12 @@ def test_gradient_penalties_do_not_jump_where_a_level_begins() -> None:
 
 def config(folder: Path, runs: str, **changes: object) -> TrainConfig:
     raw = {
-        "name": "tiny", "family": "progressive", "total_images": 160, "batch": 8, "runs": str(folder / runs),
+        "name": "tiny", "family": "progressive", "total_images": 96, "batch": 8, "runs": str(folder / runs),
         "augment": ["color", "translation"], "hparams": {"z_dim": 4, "smallest": 4, "widths": [8, 8]},
         "data": {"name": "squares", "format": "idx", "path": str(folder / "squares"), "labels": ["a", "b", "c"],
                  "source": "drawn by this test", "licence": "CC0-1.0"},
-        "growth": {"images": [64], "fade": 48}, "loss": {"penalty_every": 2},
-        "snapshots": {"every_images": 80, "log_every_steps": 1, "save_every_s": 0, "sheet_columns": 2, "sheet_rows": 1},
+        "growth": {"images": [32], "fade": 32}, "loss": {"penalty_every": 2},
+        "snapshots": {"every_images": 96, "log_every_steps": 1, "save_every_s": 0, "sheet_columns": 2, "sheet_rows": 1},
         "device": {"accelerator": "cpu", "precision": "float32", "threads": 1},
     }  # fmt: skip
     return parse_config({**raw, **changes}, "test")
@@ -79,7 +79,7 @@ def test_a_run_that_was_stopped_on_both_sides_of_a_level_ends_with_the_same_bits
     straight = train(config(tmp_path, "straight"), lambda _: None)
 
     def stop(progress: Progress) -> None:
-        if progress.images_seen in (56, 88):  # before the level and while it fades in
+        if progress.images_seen in (24, 48):  # before the level and while it fades in
             raise Stopped
 
     for _ in range(2):
@@ -107,7 +107,7 @@ def grown_wrongly(folder: Path, changes: dict[str, object], message: str) -> Non
 def test_growth_that_can_not_be_is_refused(tmp_path: Path) -> None:
     write_idx(tmp_path / "squares", items=10)
     grown_wrongly(tmp_path, {"growth": {"images": [8, 48], "fade": 48}}, "each of 4 px")
-    grown_wrongly(tmp_path, {"growth": {"images": [150], "fade": 48}}, "full-grown after 198 pictures")
+    grown_wrongly(tmp_path, {"growth": {"images": [80], "fade": 48}}, "full-grown after 128 pictures")
     grown_wrongly(tmp_path, {"family": "dcgan", "hparams": {}}, "family 'dcgan' have one size")
     grown_wrongly(tmp_path, {"stabilisers": {"virtual_batch": 8}}, "several")
     with pytest.raises(ConfigError, match="fades in over 48 images"):
