@@ -2,7 +2,6 @@
 
 import io
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import httpx2
@@ -41,7 +40,10 @@ def test_models_say_which_sizes_they_have(client: httpx2.Client) -> None:
     assert models["faces"]["resolution"] == [16, 16]
 
 
-@pytest.mark.parametrize(("path", "body"), [("/v1/sample", {"n": 3, "seed": 7}), ("/v1/interpolate", WALK), ("/v1/arithmetic", SUM)])
+WAYS = [("/v1/sample", {"n": 3, "seed": 7}), ("/v1/interpolate", WALK), ("/v1/arithmetic", SUM)]
+
+
+@pytest.mark.parametrize(("path", "body"), WAYS)
 def test_pictures_of_every_size_by_every_way(client: httpx2.Client, path: str, body: dict[str, Any]) -> None:
     large, small = array(client, path, **body), array(client, path, **body, resolution=8)
     assert large.shape[1:] == (16, 16, 3) and small.shape[1:] == (8, 8, 3) and len(small) == len(large)

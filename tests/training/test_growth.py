@@ -70,7 +70,7 @@ def config(folder: Path, runs: str, **changes: object) -> TrainConfig:
     return parse_config({**raw, **changes}, "test")
 
 
-class Stopped(Exception):
+class StoppedError(Exception):
     pass
 
 
@@ -80,10 +80,10 @@ def test_a_run_that_was_stopped_on_both_sides_of_a_level_ends_with_the_same_bits
 
     def stop(progress: Progress) -> None:
         if progress.images_seen in (24, 48):  # before the level and while it fades in
-            raise Stopped
+            raise StoppedError
 
     for _ in range(2):
-        with pytest.raises(Stopped):
+        with pytest.raises(StoppedError):
             train(config(tmp_path, "stopped"), stop)
     stopped = train(config(tmp_path, "stopped"), stop)
 
@@ -95,7 +95,7 @@ def test_a_run_that_was_stopped_on_both_sides_of_a_level_ends_with_the_same_bits
     }
     stages = {(line["growth/resolution"], round(line["growth/alpha"], 3)) for line in stopped.stats()}
     assert {(4, 1), (8, 0), (8, 0.5), (8, 1)} <= stages
-    assert 0 < stopped.cpu_seconds() and stopped.stats()[-1]["cpu_seconds"] > stopped.stats()[0]["cpu_seconds"]
+    assert stopped.cpu_seconds() > 0 and stopped.stats()[-1]["cpu_seconds"] > stopped.stats()[0]["cpu_seconds"]
 
 
 def grown_wrongly(folder: Path, changes: dict[str, object], message: str) -> None:
