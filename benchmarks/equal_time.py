@@ -5,7 +5,7 @@ averaged generator is measured as `training evaluate` does. Prints a table, and 
 or shorter than the first how many pictures would have taken as long.
 
     python -m training run faces-grown
-    python -m training run faces-grown name=faces-direct 'growth.images=[]' total_images=…
+    python -m training run faces-grown name=faces-direct 'growth.images=[]' total_images=194000
     python -m benchmarks.equal_time runs/faces-grown runs/faces-direct
 """
 

@@ -8,7 +8,8 @@ which is faded in. Departures:
   large one made small (but for the bend of the final tanh), however long the large one is trained: nothing of it goes stale.
 - The discriminator reads a picture and all smaller copies of it, so it has no part that is thrown away, either.
 - GroupNorm in the generator and none in the discriminator, as in `models.families.dcgan`, whose layers these are: no pixel
-  norm, no equalised learning rate, and 4x4 stride-2 convolutions. Minibatch deviation is a switch, `stabilisers.minibatch`.
+  norm, 4x4 stride-2 convolutions, and of the equalised learning rate only what `Head` has. Minibatch deviation is a switch,
+  `stabilisers.minibatch`.
 """
 
 import itertools
@@ -62,7 +63,8 @@ class Head(nn.Module):
     """Feature maps (B, width, H, W) → pictures or detail (B, channels, 2H, 2W).
 
     Adam moves all weights equally far, so that a head which sums over more maps would move its pictures faster: each is slowed
-    to the pace of one that reads `PACE`. (Equalised learning rate, where it is needed.)
+    to the pace of one that reads `PACE`, the equalised learning rate where it is needed. (Without it, 8-px faces from 256 maps
+    were saturated noise after 10,000 pictures; with it they were faces.)
     """
 
     PACE = 32
