@@ -150,17 +150,17 @@ async def on_engine_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, EngineError)
     if error.model is not None:
         request.state.model = error.model[0]
-    return engine_problem(error, request.url.path)
+    return engine_problem(error, request.url.path, "query" if request.method in ("GET", "HEAD") else "body")
 
 
-def engine_problem(error: EngineError, instance: str) -> Response:
-    """What the engine refused or failed to do, as a problem."""
+def engine_problem(error: EngineError, instance: str, place: str = "body") -> Response:
+    """What the engine refused or failed to do, as a problem. `place`: the part of the request that it is about."""
     headers: dict[str, str] = {}
     detail, errors = str(error), None
     if isinstance(error, WrongTaskError):
         detail += f": use {next(iter(endpoints_of(error.task)), 'another model')} (its `endpoints` lists all it serves)"
     elif isinstance(error, InvalidRequestError):
-        errors = [{"loc": ["body", *error.field.split(".")], "msg": str(error)}]
+        errors = [{"loc": [place, *error.field.split(".")], "msg": str(error)}]
     elif isinstance(error, OverloadedError):
         headers["Retry-After"] = str(error.retry_after_s)
     elif isinstance(error, ModelUnavailableError | EngineStoppedError):

@@ -21,6 +21,16 @@ def groups(channels: int) -> int:
     return channels // 8 if channels % 8 == 0 else 1
 
 
+def halved(x: Tensor) -> Tensor:
+    """x (B, C, H, W) → (B, C, H / 2, W / 2): the mean of each 2x2 block."""
+    return F.avg_pool2d(x, 2)
+
+
+def doubled(x: Tensor) -> Tensor:
+    """x (B, C, H, W) → (B, C, 2H, 2W): each value as a 2x2 block, so that `halved` gives x back."""
+    return F.interpolate(x, scale_factor=2, mode="nearest")
+
+
 class FilmNorm(nn.Module):
     """GroupNorm whose scale and shift are read from a condition vector (FiLM, https://arxiv.org/abs/1709.07871).
 

@@ -56,6 +56,16 @@ class Checkpoint:
             raise TypeError(f"{self.manifest.name} draws nothing from latents")
         return self.hparams
 
+    def generator_at(self, resolution: int) -> nn.Module:
+        """The generator of pictures of one of `latent.resolutions`, with those of the weights that it needs.
+
+        Raises ValueError for any other, TypeError for a model that does not draw from latents.
+        """
+        part = family_named(self.manifest.family).generator(self.latent.at(resolution))
+        weights = self.generator.state_dict()
+        part.load_state_dict({name: weights[name] for name in part.state_dict()})
+        return part.eval().requires_grad_(False)
+
 
 def in_one_line(error: ValidationError) -> str:
     """What pydantic found, on one line: where, and what is wrong there."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict
 from torch import nn
@@ -29,6 +29,20 @@ class LatentHParams(HParams):
     def codes(self) -> int:
         """How many of the last numbers of `z` mean something: see `models.codes`."""
         return 0
+
+    @property
+    def resolutions(self) -> tuple[int, ...]:
+        """Sides of the pictures that its generator can draw, px, ascending. The last is `resolution`."""
+        return (self.resolution,)
+
+    def at(self, resolution: int) -> Self:
+        """Of the generator that draws one of `resolutions` and nothing larger: its weights are some of the whole one's.
+
+        Raises ValueError for any other.
+        """
+        if resolution != self.resolution:
+            raise ValueError(f"there are pictures of {self.resolution} px, and none of {resolution}")
+        return self
 
 
 class TranslatorHParams(HParams):

@@ -92,6 +92,19 @@ class StabiliserConfig(Section):
         return self
 
 
+class GrowthConfig(Section):
+    """How a family that can grow does, by pictures seen: see `training.recipes.progressive`. Off by default."""
+
+    images: tuple[int, ...] = ()  # of each level but the last, smallest first, which has the rest; empty: full size at once
+    fade: int = Field(20_000, ge=0)  # images over which each new level fades in
+
+    @model_validator(mode="after")
+    def _leaves_time_to_fade(self) -> Self:
+        if self.images and (self.images[0] < 1 or min(self.images[1:], default=self.fade) < self.fade):
+            raise ValueError(f"each level but the first fades in over {self.fade} images, and needs as many at least")
+        return self
+
+
 class GuideConfig(Section):
     """A classifier of the real pictures that guides the generator: see `training.guide`. Off by default."""
 
@@ -183,6 +196,7 @@ class TrainConfig(Section):
     hparams: dict[str, Any] = {}  # of the family; resolution, channels and classes come from the data
     loss: LossConfig = LossConfig()
     stabilisers: StabiliserConfig = StabiliserConfig()
+    growth: GrowthConfig = GrowthConfig()
     guide: GuideConfig = GuideConfig()
     info: InfoConfig = InfoConfig()
     optimizer: OptimizerConfig = OptimizerConfig()

@@ -8,7 +8,7 @@ import contextlib
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -21,7 +21,7 @@ from training.stabilisers.history import History
 from training.stabilisers.unrolling import unrolled
 from training.stabilisers.virtual_norm import VirtuallyNormed
 
-Inputs = tuple[Tensor, ...]
+Inputs = tuple[Any, ...]  # tensors, or how far networks that grow have grown
 Beside = Callable[[Tensor], tuple[Tensor, dict[str, Tensor]]]  # generated pictures → what else to minimise, and scalars to log
 
 

@@ -36,6 +36,7 @@ class Sitting:
     step: int
     images_seen: int
     seconds: float  # of all earlier sittings
+    cpu_seconds: float  # likewise, of this process: what a run costs beside other work
 
 
 class Journal:
@@ -53,6 +54,7 @@ class Journal:
         self.run, self.config, self.recipe, self.data, self.report = run, config, recipe, data, report
         self.sitting = sitting
         self.started = self.saved = time.monotonic()
+        self.cpu_started = time.process_time()
         run.forget_stats_after(sitting.step)
 
     def after_step(self, step: int, images_seen: int, factor: float, stats: Mapping[str, Tensor]) -> None:
@@ -67,14 +69,18 @@ class Journal:
         scalars = check_finite({name: value.item() for name, value in stats.items()}, images_seen)
         elapsed = time.monotonic() - self.started
         seconds, speed = self.sitting.seconds + elapsed, (images_seen - self.sitting.images_seen) / elapsed
+        cpu_seconds = self.sitting.cpu_seconds + time.process_time() - self.cpu_started
         if log_due:
-            about = {"step": step, "images": images_seen, "seconds": round(seconds, 1), "images_per_second": round(speed, 1)}
-            self.run.add_stats({**about, "learning_rate_factor": factor, **scalars})
+            about = {"step": step, "images": images_seen, "images_per_second": round(speed, 1)}
+            spent = {"seconds": round(seconds, 1), "cpu_seconds": round(cpu_seconds, 1)}
+            self.run.add_stats({**about, **spent, "learning_rate_factor": factor, **scalars})
         if crossed or done:
             self.draw(images_seen)
         if save_due:
-            hardware = self.sitting.hardware
-            self.run.save_state(self.recipe, step=step, images_seen=images_seen, seconds=seconds, hardware=hardware)
+            self.run.save_state(
+                self.recipe, step=step, images_seen=images_seen, seconds=seconds, cpu_seconds=cpu_seconds,
+                hardware=self.sitting.hardware,
+            )  # fmt: skip
             self.saved = time.monotonic()
         self.report(Progress(images_seen, self.config.total_images, speed, scalars))
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import torch
 
 from models.families import family_named
-from models.family import HParams
+from models.family import HParams, LatentHParams
 from models.progress import Progress as StageProgress
 from models.progress import silent
 from training.config import ConfigError, TrainConfig
@@ -61,7 +61,7 @@ def train(
     )
     journal = None
     if hardware.rank == 0:
-        sitting = Sitting(hardware.describe(), step, images_seen, seconds)
+        sitting = Sitting(hardware.describe(), step, images_seen, seconds, run.cpu_seconds())
         journal = Journal(run, config, recipe, data, report, sitting)
     rates = {name: optimizer.param_groups[0]["lr"] for name, optimizer in recipe.optimizers.items()}
     plan = config.optimizer
@@ -91,6 +91,9 @@ def hparams_for(config: TrainConfig, data: TrainingData) -> HParams:
     if not family.conditional:
         known.pop("classes", None)
     try:
-        return family.hparams.model_validate({**known, **config.hparams})
+        hparams = family.hparams.model_validate({**known, **config.hparams})
     except ValueError as error:
         raise ConfigError(f"hparams: {error}") from error
+    if config.growth.images and not (isinstance(hparams, LatentHParams) and len(hparams.resolutions) > 1):
+        raise ConfigError(f"growth: the networks of family '{config.family}' have one size; those of progressive can grow")
+    return hparams

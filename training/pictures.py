@@ -3,6 +3,7 @@
 import io
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import matplotlib as mpl
 import torch
@@ -21,17 +22,22 @@ WAYS = 3  # rows of a sheet that show what one continuous code does
 mpl.use("Agg")  # no screen is needed
 
 
-def draw(generator: nn.Module, hparams: LatentHParams, seeds: Sequence[int], labels: Sequence[int]) -> Tensor:
-    """Pictures of these seeds (and, for label-conditional families, labels): uint8 (len(seeds), H, W, C) on the CPU."""
+def draw(
+    generator: nn.Module, hparams: LatentHParams, seeds: Sequence[int], labels: Sequence[int], beside: Sequence[Any] = ()
+) -> Tensor:
+    """Pictures of these seeds (and, for label-conditional families, labels): uint8 (len(seeds), H, W, C) on the CPU.
+
+    `beside`: what else the generator is to be given.
+    """
     y = [one_hot(labels, hparams.classes)] if hparams.classes else []
-    return draw_latents(generator, latents(seeds, hparams.z_dim), *y)
+    return draw_latents(generator, latents(seeds, hparams.z_dim), *y, beside=beside)
 
 
 @torch.inference_mode()
-def draw_latents(generator: nn.Module, *inputs: Tensor) -> Tensor:
+def draw_latents(generator: nn.Module, *inputs: Tensor, beside: Sequence[Any] = ()) -> Tensor:
     """Pictures of latents (n, z_dim), and of class weights where it takes any: uint8 (n, H, W, C) on the CPU."""
     device = next(generator.parameters()).device
-    return to_uint8(generator(*(x.to(device) for x in inputs))).cpu()
+    return to_uint8(generator(*(x.to(device) for x in inputs), *beside)).cpu()
 
 
 def tile(pictures: Tensor, columns: int) -> Image.Image:
@@ -51,10 +57,11 @@ def png(image: Image.Image) -> bytes:
     return buffer.getvalue()
 
 
-def draw_sheet(generator: nn.Module, hparams: LatentHParams, columns: int, rows: int) -> bytes:
+def draw_sheet(generator: nn.Module, hparams: LatentHParams, columns: int, rows: int, beside: Sequence[Any] = ()) -> bytes:
     """A PNG of the same latents every time: seed 0 upwards, a row for each class (or `rows` rows where there are none).
 
-    Each row of a label-conditional model has the same seeds, so that a column shows one latent in every class.
+    Each row of a label-conditional model has the same seeds, so that a column shows one latent in every class. Pictures of a
+    network that has not grown to `hparams.resolution` yet are enlarged, pixel by pixel.
     """
     if hparams.classes:
         rows = min(hparams.classes, 64)
@@ -62,8 +69,10 @@ def draw_sheet(generator: nn.Module, hparams: LatentHParams, columns: int, rows:
         labels = [row for row in range(rows) for _ in range(columns)]
     else:
         seeds, labels = list(range(columns * rows)), []
-    batches = [draw(generator, hparams, seeds[i : i + 64], labels[i : i + 64]) for i in range(0, len(seeds), 64)]
-    return png(tile(torch.cat(batches), columns))
+    batches = [draw(generator, hparams, seeds[i : i + 64], labels[i : i + 64], beside) for i in range(0, len(seeds), 64)]
+    pictures = torch.cat(batches)
+    times = hparams.resolution // pictures.shape[1]
+    return png(tile(pictures.repeat_interleave(times, dim=1).repeat_interleave(times, dim=2), columns))
 
 
 def draw_codes(generator: nn.Module, hparams: InfoGanHParams, columns: int) -> bytes:
@@ -87,7 +96,7 @@ def draw_codes(generator: nn.Module, hparams: InfoGanHParams, columns: int) -> b
 
 def draw_curves(stats: Sequence[dict[str, float]], title: str) -> bytes:
     """A PNG of every logged scalar over images seen: losses, logits, penalties, speed."""
-    about = {"step", "images", "seconds"}
+    about = {"step", "images", "seconds", "cpu_seconds"}
     names = sorted({name for line in stats for name in line} - about)
     groups: dict[str, list[str]] = {}
     for name in names:

@@ -133,13 +133,16 @@ class RunDir:
             return []
         return [json.loads(line) for line in self.amendments_file.read_text().splitlines()]
 
-    def save_state(self, recipe: Recipe, *, step: int, images_seen: int, seconds: float, hardware: str) -> None:
-        """Writes the state after `step` steps, replacing the one before. `seconds` are of all sittings together."""
-        about = {"step": str(step), "images_seen": str(images_seen), "seconds": repr(seconds), "hardware": hardware}
+    def save_state(
+        self, recipe: Recipe, *, step: int, images_seen: int, seconds: float, cpu_seconds: float, hardware: str
+    ) -> None:
+        """Writes the state after `step` steps, replacing the one before. Both kinds of seconds are of all sittings together."""
+        about = {"step": str(step), "images_seen": str(images_seen), "hardware": hardware}
+        about |= {"seconds": repr(seconds), "cpu_seconds": repr(cpu_seconds)}
         replace_file(self.state_file, safetensors.torch.save(pack_state(recipe), metadata=about))
 
     def about(self) -> dict[str, str]:
-        """What the saved state says of itself: step, images_seen, seconds, hardware. Empty where there is none."""
+        """What the saved state says of itself: step, images_seen, seconds, cpu_seconds, hardware. Empty where there is none."""
         if not self.state_file.exists():
             return {}
         with self.state_file.open("rb") as f:  # by hand: the library opens the file twice, and it may be replaced in between
@@ -150,6 +153,10 @@ class RunDir:
     def images_seen(self) -> int:
         """Real pictures shown so far."""
         return int(self.about().get("images_seen", 0))
+
+    def cpu_seconds(self) -> float:
+        """Processor time that training took so far, of the process of rank 0; what is older than this number says 0."""
+        return float(self.about().get("cpu_seconds", 0))
 
     def restore(self, recipe: Recipe) -> tuple[int, int, float]:
         """Loads the saved state into the recipe, if there is one. Returns steps done, images seen and seconds spent."""

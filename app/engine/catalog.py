@@ -54,6 +54,11 @@ class Served:
         return self.manifest.output.height * self.manifest.output.width
 
     @property
+    def resolutions(self) -> tuple[int, ...]:
+        """Sides of the pictures that a model draws from latents, px, ascending; none of other models."""
+        return self.hparams.resolutions if isinstance(self.hparams, LatentHParams) else ()
+
+    @property
     def samples(self) -> Path:
         """The sheet of samples made when the model was published."""
         return self.folder / SAMPLES_FILE

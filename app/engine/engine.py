@@ -16,6 +16,7 @@ from app.engine.errors import InvalidRequestError
 from app.engine.image_to_image import FROM_LATENTS, ImageToImage
 from app.engine.lanes import Lanes
 from app.engine.library import Library, about
+from app.engine.loading import at_side
 from app.engine.orders import (
     ArithmeticOrder,
     BetweenOrder,
@@ -26,7 +27,7 @@ from app.engine.orders import (
     Walk,
     its_pixels,
 )
-from app.engine.plan import Plan, first_label, plan_arithmetic, plan_between, plan_draw, plan_interpolate
+from app.engine.plan import Plan, first_label, plan_arithmetic, plan_between, plan_draw, plan_interpolate, resolution_of
 from app.engine.queue import Job, Queue
 from app.engine.residents import Residents
 from app.telemetry import Metrics
@@ -215,6 +216,11 @@ class Engine:
         """How many pictures of a model one order may ask for."""
         return self._config.max_pixels // served.pixels
 
+    def resolution_of(self, served: Served, order: DrawOrder) -> int:
+        """The side of an order's pictures, px. Raises `InvalidRequestError`."""
+        with about(served):
+            return resolution_of(served, order.resolution)
+
     def label_of(self, served: Served, order: DrawOrder) -> int | None:
         """The class of an order's first picture. Raises `UnknownLabelError`."""
         with about(served):
@@ -246,16 +252,20 @@ class Engine:
     ) -> Job:
         """An order made ready for the queue, its model in memory."""
         with about(served):
-            if count * served.pixels > self._config.max_pixels:
-                most = self.most_pictures(served)
+            side = resolution_of(served, order.resolution)
+            if count * side**2 > self._config.max_pixels:
+                most = self._config.max_pixels // side**2
                 raise InvalidRequestError("n", f"a request may ask for at most {most} pictures of this model, and not {count}")
             deadline = time.monotonic() + timeout_s
             resident = self.residents.get(served.key)  # held from now on: its version may be removed at any moment
             at_once = count <= PLANNED_AT_ONCE or (isinstance(order, DrawOrder) and order.z is None)
             plan = plan_of(served, order) if at_once else await self.offload(plan_of, served, order)
             resident = resident or await self._library.resident(served, deadline)
+            network = resident.network
+            if side != served.resolutions[-1]:
+                network = await self._library.part(served, at_side(side), deadline)
         done = asyncio.get_running_loop().create_future()
-        return Job(served, resident.network, plan, each, deadline, served.pixels, done)
+        return Job(served, network, plan, each, deadline, side**2, done)
 
 
 def fitting(order: DrawOrder, tasks: tuple[Task, ...]) -> tuple[Task, ...]:

@@ -142,7 +142,7 @@ class ImageToImage:
             if DISCRIMINATOR not in served.manifest.extras:
                 raise WrongTaskError(served.manifest.name, served.manifest.task, "ships no discriminator")
             y = self._classes_to_score(served, order)
-            network = await self._library.numbers(served, DISCRIMINATOR, work.deadline)
+            network = await self._library.part(served, DISCRIMINATOR, work.deadline)
             questions = [await self._canvas(served, picture, None, "resize") for picture in order.pictures]
             rows = (torch.cat([question.target for question in questions]), *y)
             logits = await self._run(work, network, ReadyPlan(rows, [None] * len(questions), [None] * len(questions)))
@@ -155,7 +155,7 @@ class ImageToImage:
         """
         work = Work(served, time.monotonic() + timeout_s)
         with about(served):
-            network = await self._library.numbers(served, part, work.deadline)
+            network = await self._library.part(served, part, work.deadline)
             rows = await self._offload(from_uint8, torch.from_numpy(pictures).permute(0, 3, 1, 2))
             plan = ReadyPlan((rows,), [None] * len(rows), [None] * len(rows))
             found = await self._run(work, network, plan, bulk=True)
@@ -185,7 +185,7 @@ class ImageToImage:
 
     async def _search(self, work: Work, question: Canvas, z: Tensor, label: int | None) -> Tensor:
         """The latents (n, z_dim) that a search from `z` ends at."""
-        network = await self._library.numbers(work.model, SEARCH, work.deadline)
+        network = await self._library.part(work.model, SEARCH, work.deadline)
         state = first_state(z)
         y = one_hots(work.model, [label] * len(z))
         for _ in range(STEPS // LEG):
@@ -204,7 +204,7 @@ class ImageToImage:
             return label_index(names, given)
         if len(names) < 2:
             return 0 if names else None
-        network = await self._library.numbers(work.model, SEARCH, work.deadline)
+        network = await self._library.part(work.model, SEARCH, work.deadline)
         every = list(range(len(names)))
         state = first_state(torch.zeros(len(names), work.model.z_dim))
         state = await self._leg(work, network, question, state, one_hots(work.model, every))

@@ -12,7 +12,7 @@ from pathlib import Path
 from app.engine.catalog import Broken, Catalog, Key, Served
 from app.engine.device import Device, Network
 from app.engine.errors import DeadlineExceededError, EngineError, ModelUnavailableError, WrongTaskError
-from app.engine.loading import load, load_for_numbers
+from app.engine.loading import load, load_part
 from app.engine.residents import Resident, Residents
 from app.telemetry import Metrics
 from models.checkpoint import Checkpoint
@@ -62,24 +62,24 @@ class Library:
         return served
 
     async def resident(self, served: Served, deadline: float) -> Resident:
-        """A model's networks, read again if they are not in memory. Raises as `numbers` does."""
+        """A model's networks, read again if they are not in memory. Raises as `part` does."""
         return self.residents.get(served.key) or await self._brought(served, "", deadline)
 
-    async def numbers(self, served: Served, part: str, deadline: float) -> Network:
-        """The network that gives numbers (see `load_for_numbers`), made when it is asked for first.
+    async def part(self, served: Served, part: str, deadline: float) -> Network:
+        """One of the networks that few ask for (see `load_part`), made when it is asked for first.
 
         Raises `DeadlineExceededError` or `ModelUnavailableError`.
         """
         resident = await self.resident(served, deadline)
-        if part not in resident.numbers:
+        if part not in resident.parts:
             resident = await self._brought(served, part, deadline)
-        return resident.numbers[part]
+        return resident.parts[part]
 
     async def _brought(self, served: Served, part: str, deadline: float) -> Resident:
         key = (served.key, part)
         loading = self._loading.get(key)
         if loading is None:
-            work = self._bring if not part else self._bring_numbers
+            work = self._bring if not part else self._bring_part
             loading = asyncio.ensure_future(asyncio.get_running_loop().run_in_executor(self._loader, work, served, part))
             self._loading[key] = loading
             loading.add_done_callback(lambda _: self._loading.pop(key))
@@ -97,11 +97,11 @@ class Library:
         self.residents.admit(served.key, resident, make_room=True)
         return resident
 
-    def _bring_numbers(self, served: Served, part: str) -> Resident:
-        """Puts a network that gives numbers beside the others. In the one loader thread, so no two replace each other."""
-        network, size = load_for_numbers(served.folder, self._device, part)
+    def _bring_part(self, served: Served, part: str) -> Resident:
+        """Puts one more network beside the others. In the one loader thread, so no two replace each other."""
+        network, size = load_part(served.folder, self._device, part)
         resident = self.residents.get(served.key) or self._bring(served)
-        resident = dataclasses.replace(resident, size=resident.size + size, numbers={**resident.numbers, part: network})
+        resident = dataclasses.replace(resident, size=resident.size + size, parts={**resident.parts, part: network})
         self.residents.admit(served.key, resident, make_room=True)
         return resident
 

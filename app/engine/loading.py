@@ -64,16 +64,27 @@ def load(folder: Path, device: Device, fits: Callable[[int], bool], budget: str)
     return checkpoint, Resident(network, size, loose, blend)
 
 
-def load_for_numbers(folder: Path, device: Device, part: str) -> tuple[Network, int]:
-    """An entry's network whose answers are no pictures, and the bytes of its weights. Raises `ModelError`.
+def at_side(resolution: int) -> str:
+    """The part that draws pictures of a side, px, that is not the largest."""
+    return f"{resolution} px"
 
-    `DISCRIMINATOR`: pictures, and class weights if the model has classes → scores. `SEARCH`: see `models.inversion.Descent`.
-    `FILTER` and `JUDGE`: pictures → class probabilities.
+
+def load_part(folder: Path, device: Device, part: str) -> tuple[Network, int]:
+    """A network of an entry that few ask for, and the bytes of its weights. Raises `ModelError`.
+
+    `at_side(…)`: latents, and class weights if the model has classes → pictures of that side. All others answer numbers.
+    `DISCRIMINATOR`: pictures, and class weights likewise → scores. `SEARCH`: see `models.inversion.Descent`. `FILTER` and
+    `JUDGE`: pictures → class probabilities.
     """
     if part in (FILTER, JUDGE):
         reader = nn.Sequential(load_reader(folder, read_manifest(folder), part), nn.Softmax(dim=1))
         return device.prepare_numbers(reader, READ_AT_ONCE), bytes_of(reader)
     checkpoint = load_checkpoint(folder)
+    smaller = {at_side(r): r for r in checkpoint.latent.resolutions[:-1]} if checkpoint.from_latents else {}
+    if part in smaller:
+        generator = checkpoint.generator_at(smaller[part])
+        size = bytes_of(generator)  # before it is used up
+        return device.prepare(generator, example_rows(checkpoint)), size
     discriminator = checkpoint.extras.get(DISCRIMINATOR)
     network: nn.Module = Descent(checkpoint.generator, discriminator)
     if part == DISCRIMINATOR:

@@ -25,6 +25,7 @@ class DrawOrder:
     truncation: float = 1.0
     seeds: Sequence[int] | None = None
     codes: Mapping[str, CodeValue] = field(default_factory=dict)  # of all pictures, for models that have any
+    resolution: int | None = None  # one of the model's, px; None: the largest
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,7 @@ class InterpolateOrder:
     method: Method
     loop: bool
     truncation: float
+    resolution: int | None = None
 
     @property
     def frames(self) -> int:
@@ -61,6 +63,7 @@ class BetweenOrder:
     end: Keyframe
     t: float
     truncation: float
+    resolution: int | None = None
 
 
 @dataclass(frozen=True)
@@ -71,6 +74,7 @@ class ArithmeticOrder:
     terms: list[tuple[float, list[int]]]
     label: Label | None
     truncation: float
+    resolution: int | None = None
 
 
 Direction = Literal["AtoB", "BtoA"]

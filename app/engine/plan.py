@@ -128,6 +128,15 @@ def listing(labels: tuple[str, ...]) -> str:
     return f"The labels are: {', '.join(labels[:MAX_LISTED_LABELS])}{more}"
 
 
+def resolution_of(model: Served, asked: int | None) -> int:
+    """The side of the pictures to draw, px. Raises `InvalidRequestError` for one that the model does not have."""
+    *smaller, largest = model.resolutions
+    if asked is not None and asked != largest and asked not in smaller:
+        listed = ", ".join(map(str, model.resolutions))
+        raise InvalidRequestError("resolution", f"this model draws pictures of {listed} px, and none of {asked}")
+    return asked or largest
+
+
 def explicit(z: list[list[float]], z_dim: int, field: str) -> Tensor:
     """Latents as the caller wrote them, (n, z_dim) float32. Raises `InvalidRequestError` for rows of another length."""
     for i, row in enumerate(z):

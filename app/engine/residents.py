@@ -26,7 +26,7 @@ class Resident:
     size: int
     loose: Mapping[str, Network] = field(default_factory=dict)  # by name, for rows of any shape: "" is the generator
     blend: Blend | None = None  # of models that have a faithful and a sharp generator
-    numbers: Mapping[str, Network] = field(default_factory=dict)  # by part, those whose answers are no pictures
+    parts: Mapping[str, Network] = field(default_factory=dict)  # by name, those that were made when somebody asked for them
 
 
 class Residents:

@@ -39,8 +39,9 @@ async def image(request: Request) -> Response:
     engine, format_name = engine_of(request), FORMATS[asked.extension]
     served = engine.find(asked.model, FROM_LATENTS)
     labels: list[Label] | None = None if asked.label is None else [asked.label]
-    order = DrawOrder(asked.model, 1, asked.seed, None, labels, asked.truncation)
-    tag = etag(served, engine.device, order, engine.label_of(served, order), format_name)
+    order = DrawOrder(asked.model, 1, asked.seed, None, labels, asked.truncation, resolution=asked.resolution)
+    resolution, label = engine.resolution_of(served, order), engine.label_of(served, order)
+    tag = etag(served, engine.device, order, resolution, label, format_name)
     headers = {"ETag": tag, "Cache-Control": CACHE}
     if matches(request.headers.get("if-none-match"), tag):
         return Response(status_code=304, headers=headers | {"X-Model": served.key[0], "X-Model-Version": str(served.key[1])})

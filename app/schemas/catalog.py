@@ -21,6 +21,7 @@ class ModelBody(BaseModel):
     status: Literal["ready", "unavailable"]
     error: str | None = Field(description="why it is unavailable")
     resolution: tuple[int, int] | None = Field(description="height and width, px")
+    resolutions: list[int] = Field(description="sides of the pictures that can be asked of a model that draws from latents, px")
     channels: int | None
     latent_dim: int | None
     labels: list[str]
@@ -70,7 +71,7 @@ def model_fields(catalog: Catalog, entry: Served | Broken) -> dict[str, Any]:
     if isinstance(entry, Broken):
         nothing = dict.fromkeys(("task", "resolution", "channels", "latent_dim", "licence", "size_bytes"))
         broken = {"created": 0, "owned_by": "ganymede", "status": "unavailable", "error": entry.reason}
-        return fields | nothing | broken | {"labels": [], "metrics": {}}
+        return fields | nothing | broken | {"labels": [], "resolutions": [], "metrics": {}}
     manifest = entry.manifest
     return fields | {
         "created": int(manifest.created.timestamp()),
@@ -79,6 +80,7 @@ def model_fields(catalog: Catalog, entry: Served | Broken) -> dict[str, Any]:
         "status": "ready",
         "error": None,
         "resolution": (manifest.output.height, manifest.output.width),
+        "resolutions": list(entry.resolutions),
         "channels": manifest.output.channels,
         "latent_dim": entry.z_dim or None,
         "labels": list(manifest.labels),

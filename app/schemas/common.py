@@ -17,6 +17,7 @@ LabelIndex = Annotated[int, Strict(), Field(ge=0, le=10**6)]
 LabelName = Annotated[str, Strict(), Field(min_length=1, max_length=200)]
 Label = LabelIndex | LabelName
 ModelReference = Annotated[str, Strict(), Field(min_length=1, max_length=80)]
+Resolution = Annotated[int, Strict(), Field(ge=1, le=2**16)]
 CodeNumber = Annotated[float, Strict(), Field(ge=-1, le=1, allow_inf_nan=False)]
 Codes = Annotated[
     dict[CodeName, Annotated[int, Strict(), Field(ge=0, le=1000)] | CodeNumber | LabelName],

@@ -5,7 +5,18 @@ from typing import Annotated, Self
 from pydantic import BaseModel, ConfigDict, Field, Strict, model_validator
 
 from app.engine.orders import ArithmeticOrder, BetweenOrder, DrawOrder, InterpolateOrder, Keyframe, Method
-from app.schemas.common import MAX_PICTURES, Codes, Label, LabelName, Latent, ModelReference, RequestBody, Seed, Truncation
+from app.schemas.common import (
+    MAX_PICTURES,
+    Codes,
+    Label,
+    LabelName,
+    Latent,
+    ModelReference,
+    RequestBody,
+    Resolution,
+    Seed,
+    Truncation,
+)
 from app.seeds import random_seed
 from models.latents import MAX_SEED
 
@@ -19,6 +30,9 @@ class DrawRequest(RequestBody):
         None, min_length=1, max_length=MAX_PICTURES, description="explicit latents instead of a seed, one row a picture"
     )
     truncation: Truncation = Field(1.0, description="1: as drawn; towards 0: closer to the mean picture")
+    resolution: Resolution | None = Field(
+        None, description="side of the pictures, px: one of the model's; default: the largest"
+    )
 
     @property
     def count(self) -> int:
@@ -50,7 +64,9 @@ class SampleRequest(DrawRequest):
 
     def order(self) -> DrawOrder:
         """As the engine takes it."""
-        return DrawOrder(self.model, self.count, self.first_seed, self.z, None, self.truncation, codes=self.codes)
+        return DrawOrder(
+            self.model, self.count, self.first_seed, self.z, None, self.truncation, codes=self.codes, resolution=self.resolution
+        )
 
 
 class GenerateRequest(DrawRequest):
@@ -77,7 +93,7 @@ class GenerateRequest(DrawRequest):
     def order(self) -> DrawOrder:
         """As the engine takes it."""
         labels = self.labels if self.label is None else [self.label] * self.count
-        return DrawOrder(self.model, self.count, self.first_seed, self.z, labels, self.truncation)
+        return DrawOrder(self.model, self.count, self.first_seed, self.z, labels, self.truncation, resolution=self.resolution)
 
 
 class ImageAddress(BaseModel):
@@ -88,6 +104,7 @@ class ImageAddress(BaseModel):
     extension: str = Field(description="`png`, `webp` or `jpg`", examples=["png"])
     label: LabelName | None = Field(None, description="name (any case) or index; default: the first class")
     truncation: float = Field(1.0, ge=0, le=1, allow_inf_nan=False)
+    resolution: int | None = Field(None, ge=1, le=2**16, description="side, px: one of the model's; default: the largest")
 
 
 class KeyframeBody(BaseModel):
@@ -124,11 +141,12 @@ class InterpolateRequest(RequestBody):
     loop: bool = Field(False, strict=True, description="go back to the first keyframe at the end")
     fps: int = Field(24, strict=True, ge=1, le=60, description="frames a second of GIF and WebP")
     truncation: Truncation = 1.0
+    resolution: Resolution | None = None
 
     def order(self) -> InterpolateOrder:
         """As the engine takes it."""
         keyframes = [k.keyframe() for k in self.keyframes]
-        return InterpolateOrder(self.model, keyframes, self.steps, self.method, self.loop, self.truncation)
+        return InterpolateOrder(self.model, keyframes, self.steps, self.method, self.loop, self.truncation, self.resolution)
 
 
 Position = Annotated[float, Strict(), Field(ge=0, le=1, allow_inf_nan=False)]
@@ -145,6 +163,7 @@ class StreamFrame(RequestBody):
     label: Label | None = None
     truncation: Truncation = 1.0
     codes: Codes = Field(default_factory=dict)
+    resolution: Resolution | None = None
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:
@@ -158,10 +177,14 @@ class StreamFrame(RequestBody):
         """As the engine takes it."""
         if self.between is not None:
             start, end, t = self.between
-            return BetweenOrder(self.model, Keyframe(start, self.label), Keyframe(end, self.label), t, self.truncation)
+            return BetweenOrder(
+                self.model, Keyframe(start, self.label), Keyframe(end, self.label), t, self.truncation, self.resolution
+            )
         z = None if self.z is None else [self.z]
         labels = None if self.label is None else [self.label]
-        return DrawOrder(self.model, 1, self.seed or 0, z, labels, self.truncation, codes=self.codes)
+        return DrawOrder(
+            self.model, 1, self.seed or 0, z, labels, self.truncation, codes=self.codes, resolution=self.resolution
+        )
 
 
 class Term(BaseModel):
@@ -187,10 +210,13 @@ class ArithmeticRequest(RequestBody):
     terms: list[Term] = Field(min_length=1, max_length=32)
     label: Label | None = Field(None, description="for conditional models; default: the first class")
     truncation: Truncation = 1.0
+    resolution: Resolution | None = None
 
     def order(self) -> ArithmeticOrder:
         """As the engine takes it."""
-        return ArithmeticOrder(self.model, [(t.weight, t.seeds) for t in self.terms], self.label, self.truncation)
+        return ArithmeticOrder(
+            self.model, [(t.weight, t.seeds) for t in self.terms], self.label, self.truncation, self.resolution
+        )
 
 
 class ImageBody(BaseModel):

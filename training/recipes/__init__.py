@@ -11,12 +11,14 @@ from training.recipes.adversarial import AdversarialRecipe
 from training.recipes.cyclegan import CycleganRecipe
 from training.recipes.infogan import InfoGanRecipe
 from training.recipes.paired import PairedRecipe
+from training.recipes.progressive import ProgressiveRecipe
 
 RECIPES: dict[str, Callable[[TrainConfig, Family, Any, Hardware], Recipe]] = {
     "mlp": AdversarialRecipe,
     "dcgan": AdversarialRecipe,
     "conditional": AdversarialRecipe,
     "infogan": InfoGanRecipe,
+    "progressive": ProgressiveRecipe,
     "srgan": PairedRecipe,
     "pix2pix": PairedRecipe,
     "cyclegan": CycleganRecipe,

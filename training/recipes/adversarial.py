@@ -1,6 +1,6 @@
 """One generator against one discriminator, with or without labels: the recipe of `mlp`, `dcgan` and `conditional`.
 
-The update itself, which the laboratory shares, is in `training.duel`.
+`training.recipes.progressive` adds growth. The update itself, which the laboratory shares, is in `training.duel`.
 """
 
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ from training.augment import augment
 from training.config import ConfigError, SnapshotConfig, StabiliserConfig, TrainConfig
 from training.data import LabelledImages
 from training.device import Hardware
-from training.duel import Duel
+from training.duel import Duel, Inputs
 from training.ema import Ema
 from training.guide import Guide
 from training.losses import normalise_spectrally
@@ -118,8 +118,8 @@ class AdversarialRecipe:
     def _latents(self, real: Tensor) -> Tensor:
         return torch.randn(len(real), self.hparams.z_dim, device=real.device)
 
-    def _condition(self, real: Tensor, labels: Tensor) -> tuple[Tensor, ...]:
-        """Class weights (B, classes) for label-conditional families; nothing for others."""
+    def _condition(self, real: Tensor, labels: Tensor) -> Inputs:
+        """What both networks are given: class weights (B, classes) for label-conditional families; nothing for others."""
         return (F.one_hot(labels, self.hparams.classes).to(real.dtype),) if self.hparams.classes else ()
 
     def preview(self, data: LabelledImages, every: SnapshotConfig) -> bytes:

@@ -57,4 +57,4 @@ def refuse_duels(config: TrainConfig) -> None:
     asked += [name for name in ("clip", "gradient_penalty") if getattr(config.loss, name)]
     asked += ["d_steps"] if config.optimizer.d_steps > 1 else []
     if asked:
-        raise ConfigError(f"family '{config.family}' can't use {', '.join(asked)}: mlp, dcgan and conditional can")
+        raise ConfigError(f"family '{config.family}' can't use {', '.join(asked)}: mlp, dcgan, conditional and progressive can")

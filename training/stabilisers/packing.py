@@ -3,6 +3,8 @@
 A pack from a generator that draws too few things is easier to tell from a real one than any of its pictures is.
 """
 
+from typing import Any
+
 from torch import Tensor, nn
 
 
@@ -18,6 +20,6 @@ class Packed(nn.Module):
         super().__init__()
         self.network, self.size = network, size
 
-    def forward(self, x: Tensor) -> Tensor:
-        logits: Tensor = self.network(pack(x, self.size))
+    def forward(self, x: Tensor, *beside: Any) -> Tensor:
+        logits: Tensor = self.network(pack(x, self.size), *beside)
         return logits
