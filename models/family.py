@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 from torch import nn
 
 from models.tasks import Task
@@ -24,6 +24,15 @@ class LatentHParams(HParams):
 
     z_dim: int
     classes: int = 0  # 0: the family takes no label
+
+
+class ClassifyingHParams(LatentHParams):
+    """What every family has whose discriminator also tells classes apart. Its generator takes no label.
+
+    An entry that holds the classifier holds it as `classifier`: images → a logit for each class.
+    """
+
+    label_names: tuple[str, ...] = Field(min_length=2)  # of the classes, in the order of the logits
 
 
 class TranslatorHParams(HParams):

@@ -167,8 +167,8 @@ def measure(
 
 
 def fitting_splits(checkpoint: Checkpoint, data: DataConfig) -> tuple[LabelledImages, LabelledImages]:
-    """Training and test split, labels numbered as the checkpoint numbers them. Raises `DataError`."""
-    train, test = (_fitting(checkpoint, load_labelled(data, split)) for split in ("train", "test"))
+    """Training and test split with all their labels, numbered as the checkpoint numbers them. Raises `DataError`."""
+    train, test = (_fitting(checkpoint, load_labelled(data.with_all_labels, split)) for split in ("train", "test"))
     return train, test
 
 

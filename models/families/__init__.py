@@ -1,13 +1,14 @@
 """Every GAN family, one line each. To add one: write its file here and its recipe in `training/recipes`."""
 
 from models.errors import UnknownFamilyError
-from models.families import conditional, cyclegan, dcgan, inpaint, mlp, pix2pix, srgan
+from models.families import conditional, cyclegan, dcgan, inpaint, mlp, pix2pix, semi, srgan
 from models.family import Family
 
 FAMILIES: dict[str, Family] = {
     "mlp": mlp.FAMILY,
     "dcgan": dcgan.FAMILY,
     "conditional": conditional.FAMILY,
+    "semi": semi.FAMILY,
     "srgan": srgan.FAMILY,
     "pix2pix": pix2pix.FAMILY,
     "cyclegan": cyclegan.FAMILY,

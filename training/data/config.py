@@ -29,12 +29,20 @@ class DataConfig(BaseModel):
     jitter: int = Field(0, ge=0)  # pairs, unpaired: px by which pictures are kept larger than the crops that training is shown
     # single pictures: an .npy file of labels for the training split, in the place of its own; -1 leaves a picture out
     relabel: Path | None = None
+    # single pictures: of the training split, so many of each class keep their labels; the others' become -1, unknown
+    labelled_per_class: int | None = Field(None, ge=1)
+    label_seed: int = Field(0, ge=0)  # decides which
     skip: tuple[str, ...] = ()  # pairs: rows of metadata.csv to leave out, as `column=value`, or `column=*` for any value
     # photos: copies of each, this much smaller, are shown too. What a camera or JPEG blurred is sharp in a smaller copy
     scales: tuple[Annotated[float, Field(gt=0, le=1)], ...] = Field((1.0,), min_length=1, max_length=8)
     benchmarks: tuple[str, ...] = ()  # photos: folders of other data, with HR/ and LR_bicubic_x4/, to measure on as well
     source: str
     licence: str
+
+    @property
+    def with_all_labels(self) -> Self:
+        """The same with every label known: to measure with, and never to train on."""
+        return self.model_copy(update={"labelled_per_class": None})
 
     @model_validator(mode="after")
     def _fits_format(self) -> Self:
@@ -55,6 +63,8 @@ class DataConfig(BaseModel):
             raise ValueError(f"`scales` is for photos only, and the format is {self.format}")
         if self.format in ("pairs", "unpaired", "photos") and self.relabel is not None:
             raise ValueError(f"`relabel` is for labelled pictures, and {self.format} data have no labels")
+        if self.format in ("pairs", "unpaired", "photos") and self.labelled_per_class is not None:
+            raise ValueError(f"`labelled_per_class` is for labelled pictures, and {self.format} data have no labels")
         if self.format not in ("pairs", "unpaired") and self.jitter:
             raise ValueError(f"`jitter` is for pairs and unpaired data, and the format is {self.format}")
         for pattern in self.skip:

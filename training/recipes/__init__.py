@@ -10,11 +10,13 @@ from training.recipe import Recipe
 from training.recipes.adversarial import AdversarialRecipe
 from training.recipes.cyclegan import CycleganRecipe
 from training.recipes.paired import PairedRecipe
+from training.recipes.semi import SemiRecipe
 
 RECIPES: dict[str, Callable[[TrainConfig, Family, Any, Hardware], Recipe]] = {
     "mlp": AdversarialRecipe,
     "dcgan": AdversarialRecipe,
     "conditional": AdversarialRecipe,
+    "semi": SemiRecipe,
     "srgan": PairedRecipe,
     "pix2pix": PairedRecipe,
     "cyclegan": CycleganRecipe,
