@@ -1,10 +1,10 @@
 """A teacher for a discriminator that tells classes apart: it labels the pictures that have no label.
 
 The teacher is the discriminator's moving average (mean teacher, Tarvainen & Valpola 2017, https://arxiv.org/abs/1703.01780). It
-reads each picture as it is, moved by a pixel; where it is sure, the discriminator has to read the same in the picture much changed
-(FixMatch, Sohn et al. 2020, https://arxiv.org/abs/2001.07685). Its probabilities are divided by how often it has seen each class
-lately, so that no class swallows another (distribution alignment, Berthelot et al. 2020, https://arxiv.org/abs/1911.09785): the
-classes are taken to be equally frequent.
+reads each picture as it is, moved by a pixel; where it is sure, the discriminator has to read the same in the picture much
+changed (FixMatch, Sohn et al. 2020, https://arxiv.org/abs/2001.07685). Its probabilities are divided by how often it has seen
+each class lately, so that no class swallows another (distribution alignment, Berthelot et al. 2020,
+https://arxiv.org/abs/1911.09785): the classes are taken to be equally frequent.
 """
 
 import torch
@@ -86,6 +86,10 @@ class Teacher:
         seen = read.mean(dim=0)
         self._hardware.average([seen])
         frequency.lerp_(seen, 1 - FREQUENCY_MEMORY)
-        aligned = F.normalize(read / frequency, p=1, dim=1)
-        confidence, guessed = aligned.max(dim=1)
+        confidence, guessed = aligned(read, frequency).max(dim=1)
         return guessed, confidence >= self._config.confidence
+
+
+def aligned(read: Tensor, frequency: Tensor) -> Tensor:
+    """Probabilities (B, K) as they would be if all classes were as frequent as each other, and not as in `frequency` (K,)."""
+    return F.normalize(read / frequency, p=1, dim=1)
