@@ -348,7 +348,7 @@ def _presence(bench: Bench, judge: Trained, images: Tensor) -> dict[str, Metric]
 def _errors(bench: Bench, judge: Trained, classifier: nn.Module) -> dict[str, Metric]:
     known = bench.data.labelled_per_class
     protocol = (
-        f"Errors, in 10,000, of the published classifier on the {len(bench.test):,} test pictures, by which nothing was chosen. "
+        f"Errors, in 10,000, of the published classifier on the {len(bench.test):,} test pictures, which chose nothing. "
         f"It learned from {known or 'all'} labels of each class; floor: the same of a CNN trained here with all labels."
     )
     n, floor = len(bench.test), 10_000 * (1 - judge.test_accuracy)

@@ -64,9 +64,10 @@ class Teacher:
         guessed, sure = self._guess(real)
         rows = torch.randint(len(known.labels), (config.labelled,), device=real.device)
         pictures = torch.cat([from_uint8(known.images[rows]), real.detach()])
+        changed = augment(pictures, config.augment).contiguous(memory_format=torch.channels_last)
         with self._hardware.autocast():
-            changed = augment(pictures, config.augment).contiguous(memory_format=torch.channels_last)
-            of_known, of_others = self._student.classify(changed).float().split([len(rows), len(real)])
+            logits = self._student.classify(changed).float()
+        of_known, of_others = logits[: len(rows)], logits[len(rows) :]
         supervised = F.cross_entropy(of_known, known.labels[rows])
         agreement = (F.cross_entropy(of_others, guessed, reduction="none") * sure).mean()
         stats = {"loss/labels": supervised.detach(), "loss/agreement": agreement.detach(), "teacher/sure": sure.float().mean()}

@@ -1,9 +1,9 @@
 """Semi-supervised GAN: small pictures, and a discriminator that learns to tell their classes apart from a few labels.
 
-Salimans et al. 2016, https://arxiv.org/abs/1606.03498, section 5: the discriminator has a logit for each of K classes, and to be
-generated is one more class, whose logit is 0. So D(x) = Z / (Z + 1) with Z = Σ exp(logits), and the logit of that is log Z.
-Departures: GroupNorm in both networks, where the paper has weight normalisation and BatchNorm (see `blocks.groups`); five strided
-convolutions instead of nine with dropout, for CPUs.
+Salimans et al. 2016, https://arxiv.org/abs/1606.03498, section 5: the discriminator has a logit for each of K classes, and to
+be generated is one more class, whose logit is 0. So D(x) = Z / (Z + 1) with Z = Σ exp(logits), and the logit of that is log Z.
+Departures: GroupNorm in both networks, where the paper has weight normalisation and BatchNorm (see `blocks.groups`); five
+strided convolutions instead of nine with dropout, for CPUs.
 """
 
 from typing import Self

@@ -150,12 +150,12 @@ def test_the_teacher_follows_and_is_not_taught(path: Path) -> None:
 
 def test_a_run_sees_only_the_labels_that_it_may(path: Path) -> None:
     config = load_config(path).data
-    train, test = (load_labelled(config, split) for split in ("train", "test"))
-    assert torch.bincount(train.labels + 1).tolist() == [194, 2, 2, 2]
-    assert (test.labels != UNKNOWN).all() and (load_labelled(config.with_all_labels, "train").labels != UNKNOWN).all()
-    assert torch.equal(train.labels, load_labelled(config, "train").labels)
+    seen, held_out = (load_labelled(config, split) for split in ("train", "test"))
+    assert torch.bincount(seen.labels + 1).tolist() == [194, 2, 2, 2]
+    assert (held_out.labels != UNKNOWN).all() and (load_labelled(config.with_all_labels, "train").labels != UNKNOWN).all()
+    assert torch.equal(seen.labels, load_labelled(config, "train").labels)
     other = config.model_copy(update={"label_seed": 1})
-    assert not torch.equal(train.labels, load_labelled(other, "train").labels)
+    assert not torch.equal(seen.labels, load_labelled(other, "train").labels)
 
 
 def test_stopped_and_begun_again_it_ends_with_the_same_bits(run: RunDir, path: Path, tmp_path: Path) -> None:
