@@ -11,7 +11,8 @@ FROM_LATENTS = (
     "POST /v1/inpaint",
     "POST /v1/project",
 )
-OF_PARTS = {"discriminator": "POST /v1/discriminate"}  # what an entry can do because it holds more than its generator
+# what an entry can do because it holds more than its generator
+OF_PARTS = {"discriminator": "POST /v1/discriminate", "classifier": "POST /v1/classify"}
 
 ENDPOINTS: dict[Task, tuple[str, ...]] = {
     Task.UNCONDITIONAL: ("POST /v1/sample", *FROM_LATENTS),

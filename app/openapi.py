@@ -10,12 +10,19 @@ from pydantic.json_schema import models_json_schema
 from app.errors import PROBLEM_JSON
 from app.routes.direct import REFERENCE
 from app.schemas.generation import ArithmeticRequest, GenerateRequest, InterpolateRequest, SampleRequest
-from app.schemas.pictures import DiscriminateRequest, InpaintRequest, ProjectRequest, TranslateRequest, UpscaleRequest
+from app.schemas.pictures import (
+    ClassifyRequest,
+    DiscriminateRequest,
+    InpaintRequest,
+    ProjectRequest,
+    TranslateRequest,
+    UpscaleRequest,
+)
 
 JSON_TYPE = "application/json"
 BODIES: tuple[type[BaseModel], ...] = (
     SampleRequest, GenerateRequest, InterpolateRequest, ArithmeticRequest, TranslateRequest, UpscaleRequest,
-    InpaintRequest, ProjectRequest, DiscriminateRequest,
+    InpaintRequest, ProjectRequest, DiscriminateRequest, ClassifyRequest,
 )  # fmt: skip
 
 

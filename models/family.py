@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 from torch import nn
 
 from models.tasks import Task
@@ -43,6 +43,15 @@ class LatentHParams(HParams):
         if resolution != self.resolution:
             raise ValueError(f"there are pictures of {self.resolution} px, and none of {resolution}")
         return self
+
+
+class ClassifyingHParams(LatentHParams):
+    """What every family has whose discriminator also tells classes apart. Its generator takes no label.
+
+    An entry that holds the classifier holds it as `classifier`: images → a logit for each class.
+    """
+
+    label_names: tuple[str, ...] = Field(min_length=2)  # of the classes, in the order of the logits
 
 
 class TranslatorHParams(HParams):

@@ -33,6 +33,7 @@ TINY: dict[str, dict[str, Any]] = {
         "z_dim": 8, "resolution": 16, "channels": 1, "categories": 3, "continuous": 2, "embed_dim": 4, "widths": (16, 8),
     },
     "progressive": {"z_dim": 8, "resolution": 16, "channels": 3, "widths": (16, 8)},
+    "semi": {"z_dim": 8, "resolution": 16, "channels": 1, "label_names": CLOTHES, "width": 16, "d_width": 8, "feature_dim": 16},
     "pix2pix": {"resolution": 16, "width": 8, "max_width": 16, "depth": 3, "d_width": 4, "d_halvings": 1},
     "cyclegan": {"resolution": 16, "widths": (8, 8, 16), "blocks": 2, "d_width": 4, "d_halvings": 1},
     "inpaint": {"resolution": 16, "z_dim": 4, "width": 8, "max_width": 16, "depth": 2, "d_width": 4, "d_halvings": 1},

@@ -13,7 +13,7 @@ from models.checkpoint import load_checkpoint
 from models.errors import ModelError
 from training.card import metrics_table
 from training.config import SHIPPED_CONFIGS, ConfigError, load_config, parse_config
-from training.data import DataError, load_labelled
+from training.data import DataError, draw_labels, load_labelled
 from training.journal import DivergedError
 from training.lab.commands import add_film, add_lab
 from training.metrics.cache import DEFAULT_CACHE
@@ -78,10 +78,10 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _label(options: argparse.Namespace) -> int:
-    from training.labelling import draw_labels, label_the_rest  # noqa: PLC0415
+    from training.labelling import label_the_rest  # noqa: PLC0415
 
     config = load_config(options.config, options.overrides)
-    data = load_labelled(config.data, "train")
+    data = load_labelled(config.data.with_all_labels, "train")
     known = draw_labels(data.labels, options.per_class, options.seed)
     with EvaluationProgress() as progress:
         made = label_the_rest(data, known, mirror=config.data.mirror, progress=progress)

@@ -4,6 +4,7 @@ https://arxiv.org/abs/2006.10738. For small data sets: the discriminator can't l
 sees a picture twice, and the generator isn't taught the changes, because its pictures get them too.
 """
 
+import math
 from collections.abc import Callable, Sequence
 
 import torch
@@ -57,21 +58,34 @@ def cutout(x: Tensor) -> Tensor:
     return x * ~hole[:, None]
 
 
-def moved(x: Tensor) -> Tensor:
-    """Turns by up to 25°, scales by up to a fifth, slants by up to 0.3 and shifts by up to a tenth; edges are repeated.
+def affine(x: Tensor) -> Tensor:
+    """Turns by up to 15°, scales by 0.88 … 1.12, shears by up to 0.2 and shifts by up to a fourteenth of each side.
 
-    No part of DiffAugment: what stays of a picture under it is what it shows.
+    What comes into view repeats the edges.
     """
-    ways = (torch.rand(5, len(x), device=x.device) * 2 - 1) * REACHES.to(x.device)[:, None]
-    angle, size, slant, down, right = ways
-    cosine, sine = angle.cos() * size.exp(), angle.sin() * size.exp()
-    maps = torch.stack([cosine, slant - sine, right, sine, cosine, down], dim=1).reshape(-1, 2, 3)
-    grid = F.affine_grid(maps, list(x.shape), align_corners=False)
+
+    def within(most: float) -> Tensor:
+        return (torch.rand(len(x), device=x.device) * 2 - 1) * most
+
+    turn, scale, shear = within(math.radians(15)), 1 + within(0.12), within(0.2)
+    cos, sin = turn.cos() / scale, turn.sin() / scale
+    rows = torch.stack([cos, shear - sin, within(1 / 7), sin, cos, within(1 / 7)], dim=1)  # a side is 2 long
+    grid = F.affine_grid(rows.reshape(-1, 2, 3), list(x.shape), align_corners=False)
     return F.grid_sample(x, grid, padding_mode="border", align_corners=False)
 
 
-REACHES = torch.tensor([0.44, 0.2, 0.3, 0.2, 0.2])  # of `moved`: radians, log of the scale, slant, and shifts in half sides
-AUGMENTATIONS: dict[str, Callable[[Tensor], Tensor]] = {"color": color, "translation": translation, "cutout": cutout}
+def noise(x: Tensor) -> Tensor:
+    """Adds Gaussian noise of standard deviation 0.1 (instance noise, https://arxiv.org/abs/1610.04490)."""
+    return x + 0.1 * torch.randn_like(x)
+
+
+AUGMENTATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "color": color,
+    "translation": translation,
+    "cutout": cutout,
+    "affine": affine,
+    "noise": noise,
+}
 
 
 def augment(x: Tensor, policy: Sequence[str]) -> Tensor:

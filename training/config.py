@@ -13,6 +13,7 @@ from models.manifest import Name
 from training.data import DataConfig
 
 SHIPPED_CONFIGS = Path(__file__).parent / "configs"
+Augmentation = Literal["color", "translation", "cutout", "affine", "noise"]  # see `training.augment`
 SMOOTHED = ("minimax", "non-saturating", "least-squares")  # losses that have a label for real pictures
 
 
@@ -119,9 +120,19 @@ class InfoConfig(Section):
 
     names: tuple[CodeName, ...] = ("kind",)  # of the category, then of each continuous code
     category: float = Field(1.0, ge=0)  # weight of reading the category
-    moved: bool = True  # from pictures that were turned, scaled, slanted and shifted a little
+    moved: bool = True  # from pictures that were turned, scaled, sheared and shifted a little
     continuous: float = Field(1.0, ge=0)  # weight of reading the continuous codes
     clustering: float = Field(0.0, ge=0)  # weight of finding the categories in real pictures, too
+
+
+class TeacherConfig(Section):
+    """How a discriminator that tells classes apart learns from few labels: see `training.teacher`."""
+
+    labelled: int = Field(32, ge=1)  # pictures with a label in each step, with repetition
+    agreement: float = Field(1.0, ge=0)  # weight of reading the other pictures as the teacher does
+    confidence: float = Field(0.95, ge=0, le=1)  # of the teacher, from which on it is believed
+    augment: tuple[Augmentation, ...] = ("affine", "noise")  # what is done to pictures before they are read
+    duel: float = Field(0.5, gt=0, le=1)  # share of each batch that is told from generated pictures
 
 
 class ProofConfig(Section):
@@ -189,7 +200,7 @@ class TrainConfig(Section):
     seed: int = Field(0, ge=0)
     total_images: int = Field(1_000_000, ge=1)  # real pictures shown to the discriminator, all processes together
     batch: int = Field(32, ge=1)  # all processes together
-    augment: tuple[Literal["color", "translation", "cutout"], ...] = ()
+    augment: tuple[Augmentation, ...] = ()
     start: Path | None = None  # the folder of another run, whose networks this one starts from
     runs: Path = Path("runs")  # the run's folder is runs/<name>
     data: DataConfig
@@ -199,6 +210,7 @@ class TrainConfig(Section):
     growth: GrowthConfig = GrowthConfig()
     guide: GuideConfig = GuideConfig()
     info: InfoConfig = InfoConfig()
+    teacher: TeacherConfig = TeacherConfig()
     optimizer: OptimizerConfig = OptimizerConfig()
     ema: EmaConfig = EmaConfig()
     proof: ProofConfig = ProofConfig()

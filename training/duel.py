@@ -22,7 +22,9 @@ from training.stabilisers.unrolling import unrolled
 from training.stabilisers.virtual_norm import VirtuallyNormed
 
 Inputs = tuple[Any, ...]  # tensors, or how far networks that grow have grown
-Beside = Callable[[Tensor], tuple[Tensor, dict[str, Tensor]]]  # generated pictures → what else to minimise, and scalars to log
+Told = tuple[Tensor, dict[str, Tensor]]  # what else to minimise, and scalars to log
+Beside = Callable[[Tensor], Told]  # what the generator learns beside the duel, of generated pictures
+Lesson = Callable[[], Told]  # what the discriminator does
 
 
 class Duelling(Protocol):
@@ -83,7 +85,14 @@ class Duel:
         self.reference_rows = sum(m.rows for m in discriminator.modules() if isinstance(m, VirtuallyNormed))
 
     def step(
-        self, real: Tensor, z: Tensor, y: Inputs = (), *, penalise: bool = True, beside: Beside | None = None
+        self,
+        real: Tensor,
+        z: Tensor,
+        y: Inputs = (),
+        *,
+        penalise: bool = True,
+        beside: Beside | None = None,
+        lesson: Lesson | None = None,
     ) -> dict[str, Tensor]:
         """Updates the discriminator, then the generator, on real pictures (B, …) and as many latents. Returns scalars to log.
 
@@ -91,7 +100,7 @@ class Duel:
         """
         with self.place.autocast():
             fake = self.generator(z, *y).float()
-        stats, real_logits = self.teach(real, fake.detach(), y, penalise=penalise)
+        stats, real_logits = self.teach(real, fake.detach(), y, penalise=penalise, lesson=lesson)
 
         # The discriminator has moved: the generator answers the new one. It only passes gradients on, so it needs none itself.
         self.discriminator.requires_grad_(False)
@@ -112,7 +121,9 @@ class Duel:
         self.discriminator.requires_grad_(True)
         return stats
 
-    def teach(self, real: Tensor, fake: Tensor, y: Inputs = (), *, penalise: bool = True) -> tuple[dict[str, Tensor], Tensor]:
+    def teach(
+        self, real: Tensor, fake: Tensor, y: Inputs = (), *, penalise: bool = True, lesson: Lesson | None = None
+    ) -> tuple[dict[str, Tensor], Tensor]:
         """One step of the discriminator on pictures (B, …). Returns scalars to log and the logits (B,) of the real ones."""
         penalise = penalise and self.config.r1 + self.config.r2 + self.config.gradient_penalty > 0
         # The penalties differentiate with respect to the raw pictures, through the augmentation (as R3GAN does), in float32.
@@ -131,6 +142,10 @@ class Duel:
                 for name, weight, penalty in self._penalties(real, fake, y, real_logits, fake_logits):
                     loss = loss + weight * self.config.penalty_every * penalty
                     stats[f"penalty/{name}"] = penalty.detach()
+        if lesson is not None:
+            more, told = lesson()
+            loss = loss + more
+            stats |= told
         self._descend(self.discriminator, self.opt_d, loss, "history_d")
         if self.config.clip:
             with torch.no_grad():

@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from models.checkpoint import Checkpoint
 from models.classifier import FEATURES, JUDGE, PROTOCOL, Design, Prediction, Recipe, predict
+from models.family import ClassifyingHParams
 from models.manifest import Metric
 from models.progress import Progress, silent
 from models.tasks import Task
@@ -27,6 +28,7 @@ from training.metrics.cache import DEFAULT_CACHE, Trained, trained_classifier
 from training.metrics.class_presence import MIN_SHARE, classes_present
 from training.metrics.distances import frechet_distance, kernel_distance
 from training.metrics.draw import asked_labels, draw
+from training.metrics.errors import errors_per_10000
 from training.metrics.label_match import label_match
 from training.metrics.memorisation import Memorisation, View, memorisation
 from training.metrics.prdc import density_coverage, subsample
@@ -119,7 +121,8 @@ def evaluate(
     """All metrics that fit the model's task, by their stable names.
 
     Always `fd`, `kd`, `density`, `coverage`, `memorised`; of label-conditional models also `label_match`, `cas`, `cas_real`
-    and `cas_gap`; of unconditional models of labelled data `classes_present`. Of models that answer pictures, see
+    and `cas_gap`; of unconditional models of labelled data `classes_present`, and of those with a classifier
+    `errors_per_10000`. Of models that answer pictures, see
     `training.evaluate_answers`, of those that fill holes `training.evaluate_holes`. `quick` takes seconds and is for tests.
     Raises DataError where data and model don't belong together, NoTestSplitError where nothing was held out.
     """
@@ -162,6 +165,8 @@ def measure(
             metrics |= _presence(bench, judge, images)
             judged = _judged(bench, judge, images[: scale.pictures]).labels
             metrics |= measure_codes(checkpoint, test, judged, judge.test_accuracy, scale.note)
+        if "classifier" in checkpoint.extras:
+            metrics |= _errors(bench, judge, checkpoint.extras["classifier"])
     if asked is None and "discriminator" in checkpoint.extras:
         held_out = _some(test, min(HOLES_SEARCHED, scale.pictures)).images
         metrics |= measure_holes(held_out, {"searched": fill_by_search(checkpoint)}, bench.progress, scale.note)
@@ -170,21 +175,22 @@ def measure(
 
 
 def fitting_splits(checkpoint: Checkpoint, data: DataConfig) -> tuple[LabelledImages, LabelledImages]:
-    """Training and test split, labels numbered as the checkpoint numbers them. Raises `DataError`."""
-    train, test = (_fitting(checkpoint, load_labelled(data, split)) for split in ("train", "test"))
+    """Training and test split with all their labels, numbered as the checkpoint numbers them. Raises `DataError`."""
+    train, test = (_fitting(checkpoint, load_labelled(data.with_all_labels, split)) for split in ("train", "test"))
     return train, test
 
 
 def _fitting(checkpoint: Checkpoint, data: LabelledImages) -> LabelledImages:
     """Data with labels numbered as the checkpoint numbers them. Raises DataError where they can't have been its data."""
-    hparams, labels = checkpoint.latent, checkpoint.manifest.labels
+    hparams = checkpoint.latent
+    labels = hparams.label_names if isinstance(hparams, ClassifyingHParams) else checkpoint.manifest.labels
     shape = (hparams.channels, hparams.resolution, hparams.resolution)
     if tuple(data.images.shape[1:]) != shape:
         raise DataError(
             f"the data's pictures are {tuple(data.images.shape[1:])} and the model draws {shape} (channels, height, width). "
             f"Set `resolution` and `channels` in [data] to the model's"
         )
-    if not hparams.classes:
+    if not labels:
         return data
     if sorted(labels) != sorted(data.label_names):
         odd = sorted(set(labels) ^ set(data.label_names))
@@ -340,3 +346,13 @@ def _presence(bench: Bench, judge: Trained, images: Tensor) -> dict[str, Metric]
         f"least {MIN_SHARE:.0%} of {n:,} generated pictures; floor: the same of real test pictures."
     )
     return {"classes_present": bench.metric([float(found)], float(real), n, protocol)}
+
+
+def _errors(bench: Bench, judge: Trained, classifier: nn.Module) -> dict[str, Metric]:
+    known = bench.data.labelled_per_class
+    protocol = (
+        f"Errors, in 10,000, of the published classifier on the {len(bench.test):,} test pictures, which chose nothing. "
+        f"It learned from {known or 'all'} labels of each class; floor: the same of a CNN trained here with all labels."
+    )
+    n, floor = len(bench.test), 10_000 * (1 - judge.test_accuracy)
+    return {"errors_per_10000": bench.metric([errors_per_10000(classifier, bench.test)], floor, n, protocol)}

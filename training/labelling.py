@@ -14,9 +14,8 @@ from torch.nn import functional as F
 from models.classifier import Recipe, predict, train_classifier
 from models.progress import Progress
 from models.worth import AUGMENTED
-from training.data import DataError, LabelledImages
+from training.data import UNKNOWN, LabelledImages
 
-LEFT_OUT = -1
 TRUSTED = (0.0, 0.3, 0.6, 0.9)  # of the pictures that were given each label, the surest: in each round
 VOTERS = 2
 SEED = 400
@@ -33,23 +32,11 @@ class Labelling:
     known: Tensor
 
 
-def draw_labels(labels: Tensor, per_class: int, seed: int) -> Tensor:
-    """Which of N pictures keep their label, bool (N,): so many of each class, at random. Raises DataError."""
-    order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(seed))
-    known = torch.zeros(len(labels), dtype=torch.bool)
-    for label in range(int(labels.max()) + 1):
-        own = order[labels[order] == label]
-        if len(own) < per_class:
-            raise DataError(f"class {label} has {len(own)} pictures, and {per_class} of each are to keep their labels")
-        known[own[:per_class]] = True
-    return known
-
-
 def label_the_rest(
     data: LabelledImages, known: Tensor, *, mirror: bool, progress: Progress, recipe: Recipe = RECIPE, voters: int = VOTERS
 ) -> Labelling:
     """Labels for every picture, of which only those of `known` (N,) are looked at."""
-    labels = torch.where(known, data.labels, LEFT_OUT)
+    labels = torch.where(known, data.labels, UNKNOWN)
     confidence = known.float()
     for turn, trusted in enumerate(TRUSTED):
         chosen = known | surest(labels, confidence, known, trusted)

@@ -88,6 +88,11 @@ def hparams_for(config: TrainConfig, data: TrainingData) -> HParams:
     known = {k: v for k, v in data.decides().items() if k in family.hparams.model_fields}
     if family.conditional and "classes" not in known:
         raise ConfigError(f"family '{config.family}' needs labelled pictures, and {config.data.name} has no labels")
+    if family.conditional and config.data.labelled_per_class is not None:
+        raise ConfigError(
+            f"family '{config.family}' needs a label for each picture, and data.labelled_per_class takes most of them away: "
+            "see `python -m training label`"
+        )
     if not family.conditional:
         known.pop("classes", None)
     try:

@@ -13,7 +13,7 @@ from typing import Any, ParamSpec, TypeVar
 from app.engine.catalog import Catalog, Served
 from app.engine.device import Device
 from app.engine.errors import InvalidRequestError
-from app.engine.image_to_image import FROM_LATENTS, ImageToImage
+from app.engine.image_to_image import FROM_LATENTS, WITHOUT_LABELS, ImageToImage
 from app.engine.lanes import Lanes
 from app.engine.library import Library, about
 from app.engine.loading import at_side
@@ -37,7 +37,6 @@ P = ParamSpec("P")
 T = TypeVar("T")
 Order = TypeVar("Order", DrawOrder, InterpolateOrder, BetweenOrder, ArithmeticOrder)
 
-WITHOUT_LABELS = (Task.UNCONDITIONAL, Task.CODES)
 WITH_CODES = (Task.CODES,)
 CONDITIONAL = (Task.CONDITIONAL,)
 HELPER_THREADS = 2  # for what takes too long for the event loop and is no work of a lane

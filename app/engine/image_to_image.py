@@ -27,9 +27,11 @@ from app.engine.inpainting import (
     starts,
 )
 from app.engine.library import Library, about
-from app.engine.loading import DISCRIMINATOR, SEARCH
+from app.engine.loading import CLASSIFIER, DISCRIMINATOR, SEARCH
 from app.engine.orders import (
     Answered,
+    Classified,
+    ClassifyOrder,
     Drawing,
     Filled,
     InpaintOrder,
@@ -43,7 +45,7 @@ from app.engine.orders import (
 from app.engine.plan import Plan, ReadyPlan, label_index
 from app.engine.queue import Job, Queue
 from app.engine.tiles import TilePlan
-from models.family import TranslatorHParams
+from models.family import ClassifyingHParams, TranslatorHParams
 from models.inversion import LEG, STEPS, first_state
 from models.latents import one_hot
 from models.pixels import from_uint8
@@ -51,7 +53,8 @@ from models.tasks import Task
 
 TRANSLATION = (Task.TRANSLATION,)
 SUPER_RESOLUTION = (Task.SUPER_RESOLUTION,)
-FROM_LATENTS = (Task.UNCONDITIONAL, Task.CONDITIONAL, Task.CODES)
+WITHOUT_LABELS = (Task.UNCONDITIONAL, Task.CODES)
+FROM_LATENTS = (*WITHOUT_LABELS, Task.CONDITIONAL)
 FILLING = (Task.INPAINTING, *FROM_LATENTS)  # in one pass where a model has learned to, else by search
 STEP_COST = 3  # forward passes: a gradient takes two
 
@@ -136,17 +139,24 @@ class ImageToImage:
 
     async def discriminate(self, order: ScoreOrder, timeout_s: float) -> Scored:
         """What a model's discriminator says of pictures."""
-        served = self._library.find(order.model, FROM_LATENTS) if order.model else self._judge_of(order)
+        tasks = WITHOUT_LABELS if order.labels is None else (Task.CONDITIONAL,)
+        served = self._find_with(DISCRIMINATOR, order.model, tasks)
         work = Work(served, time.monotonic() + timeout_s)
         with about(served):
-            if DISCRIMINATOR not in served.manifest.extras:
-                raise WrongTaskError(served.manifest.name, served.manifest.task, "ships no discriminator")
             y = self._classes_to_score(served, order)
-            network = await self._library.part(served, DISCRIMINATOR, work.deadline)
-            questions = [await self._canvas(served, picture, None, "resize") for picture in order.pictures]
-            rows = (torch.cat([question.target for question in questions]), *y)
-            logits = await self._run(work, network, ReadyPlan(rows, [None] * len(questions), [None] * len(questions)))
+            logits = await self._judged(work, DISCRIMINATOR, order.pictures, y)
         return Scored(served, [float(x) for x in logits], work.queue_ms, work.inference_ms)
+
+    async def classify(self, order: ClassifyOrder, timeout_s: float) -> Classified:
+        """What a model's classifier takes a picture for."""
+        served = self._find_with(CLASSIFIER, order.model, FROM_LATENTS)
+        assert isinstance(served.hparams, ClassifyingHParams)  # as all are that may hold a classifier
+        work = Work(served, time.monotonic() + timeout_s)
+        with about(served):
+            (probabilities,) = await self._judged(work, CLASSIFIER, [order.picture])
+        names = served.hparams.label_names
+        likeliest_first = sorted(enumerate(probabilities.tolist()), key=lambda found: -found[1])
+        return Classified(served, [(i, names[i], p) for i, p in likeliest_first], work.queue_ms, work.inference_ms)
 
     async def read(self, served: Served, part: str, pictures: Pixels, timeout_s: float) -> Answers:
         """Class probabilities, float32 (n, classes), of pictures uint8 (n, H, W, C) of the model's own size. Bulk work.
@@ -255,17 +265,23 @@ class ImageToImage:
     def _drawing(self, work: Work, pictures: Any, seeds: Sequence[int | None], labels: Sequence[int | None]) -> Drawing:
         return Drawing(work.model, pictures, seeds, labels, None, work.queue_ms, work.inference_ms, 0.0)
 
-    def _judge_of(self, order: ScoreOrder) -> Served:
-        """The first model that can score pictures, with labels or without, as they came; or the first, which says why not."""
-        catalog = self._library.catalog
-        first = catalog.first_for(FROM_LATENTS)
-        labelled = order.labels is not None
-        able = (
-            served
-            for served in (first, *catalog.healthy())
-            if DISCRIMINATOR in served.manifest.extras and bool(served.manifest.labels) == labelled
-        )
-        return next(able, first)
+    async def _judged(self, work: Work, part: str, pictures: Sequence[Pixels], y: tuple[Tensor, ...] = ()) -> list[Any]:
+        """What a network that gives numbers says of each picture (H, W, 3), and of the class weights beside it."""
+        network = await self._library.part(work.model, part, work.deadline)
+        questions = [await self._canvas(work.model, picture, None, "resize") for picture in pictures]
+        rows = (torch.cat([question.target for question in questions]), *y)
+        return await self._run(work, network, ReadyPlan(rows, [None] * len(questions), [None] * len(questions)))
+
+    def _find_with(self, part: str, reference: str | None, preferred: tuple[Task, ...]) -> Served:
+        """The model asked for, or the first that does one of `preferred` and ships that part. Raises `WrongTaskError`, too."""
+        served = self._library.find(reference, FROM_LATENTS)
+        if reference is None:
+            every = (served, *self._library.catalog.healthy())
+            served = next((s for s in every if s.manifest.task in preferred and part in s.manifest.extras), served)
+        with about(served):
+            if part not in served.manifest.extras:
+                raise WrongTaskError(served.manifest.name, served.manifest.task, f"ships no {part}")
+        return served
 
     def _classes_to_score(self, served: Served, order: ScoreOrder) -> tuple[Tensor, ...]:
         names = served.manifest.labels

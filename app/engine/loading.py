@@ -20,7 +20,8 @@ from models.latents import latents, one_hot
 
 EXAMPLES = 64  # rows to prepare a network with
 EXAMPLE_SEED = 0
-SEARCH, DISCRIMINATOR, FILTER, JUDGE = "search", "discriminator", "filter", "judge"  # parts that give numbers
+# parts that give numbers
+SEARCH, DISCRIMINATOR, CLASSIFIER, FILTER, JUDGE = "search", "discriminator", "classifier", "filter", "judge"
 READ_AT_ONCE = 64  # pictures: always as many, so that what is read in one does not depend on the others
 FAITHFUL = "faithful"  # the extra network between which and the generator a request's `fidelity` lies
 BLENDS_KEPT = 8  # of one model
@@ -48,7 +49,7 @@ def load(folder: Path, device: Device, fits: Callable[[int], bool], budget: str)
     `fits` tells whether so many bytes of weights may be in memory; `budget` says in words how many may.
     """
     checkpoint = load_checkpoint(folder)
-    drawing = {"": checkpoint.generator, **{k: v for k, v in checkpoint.extras.items() if k != DISCRIMINATOR}}
+    drawing = {"": checkpoint.generator, **{k: v for k, v in checkpoint.extras.items() if k not in (DISCRIMINATOR, CLASSIFIER)}}
     size = sum(map(bytes_of, drawing.values()))
     if not fits(size):
         reason = f"its {size} bytes are more than the memory budget of {budget}"
@@ -73,8 +74,8 @@ def load_part(folder: Path, device: Device, part: str) -> tuple[Network, int]:
     """A network of an entry that few ask for, and the bytes of its weights. Raises `ModelError`.
 
     `at_side(…)`: latents, and class weights if the model has classes → pictures of that side. All others answer numbers.
-    `DISCRIMINATOR`: pictures, and class weights likewise → scores. `SEARCH`: see `models.inversion.Descent`. `FILTER` and
-    `JUDGE`: pictures → class probabilities.
+    `DISCRIMINATOR`: pictures, and class weights likewise → scores. `SEARCH`: see `models.inversion.Descent`. `CLASSIFIER`,
+    `FILTER` and `JUDGE`: pictures → class probabilities.
     """
     if part in (FILTER, JUDGE):
         reader = nn.Sequential(load_reader(folder, read_manifest(folder), part), nn.Softmax(dim=1))
@@ -85,12 +86,13 @@ def load_part(folder: Path, device: Device, part: str) -> tuple[Network, int]:
         generator = checkpoint.generator_at(smaller[part])
         size = bytes_of(generator)  # before it is used up
         return device.prepare(generator, example_rows(checkpoint)), size
-    discriminator = checkpoint.extras.get(DISCRIMINATOR)
-    network: nn.Module = Descent(checkpoint.generator, discriminator)
-    if part == DISCRIMINATOR:
-        if discriminator is None:
-            raise CheckpointError(folder, "it has no discriminator", "Publish it again")
-        network = discriminator
+    network: nn.Module = Descent(checkpoint.generator, checkpoint.extras.get(DISCRIMINATOR))
+    if part != SEARCH:
+        if part not in checkpoint.extras:
+            raise CheckpointError(folder, f"it has no {part}", "Publish it again")
+        network = checkpoint.extras[part]
+        if part == CLASSIFIER:
+            network = nn.Sequential(network, nn.Softmax(dim=1))
     return device.prepare_numbers(network), bytes_of(network)
 
 

@@ -130,6 +130,14 @@ class ScoreOrder:
 
 
 @dataclass(frozen=True, eq=False)
+class ClassifyOrder:
+    """What a model's classifier takes a picture, uint8 RGB (H, W, 3), for."""
+
+    model: str | None
+    picture: Pixels
+
+
+@dataclass(frozen=True, eq=False)
 class Answered:
     """The answer to a picture, uint8 (H, W, C), and how long it took."""
 
@@ -145,6 +153,16 @@ class Scored:
 
     model: Served
     scores: list[float]
+    queue_ms: float
+    inference_ms: float
+
+
+@dataclass(frozen=True, eq=False)
+class Classified:
+    """The probability of each class, likeliest first: its index, its name, and how likely it is. They sum to 1."""
+
+    model: Served
+    classes: list[tuple[int, str, float]]
     queue_ms: float
     inference_ms: float
 

@@ -1,4 +1,4 @@
-"""Pictures in: translate, upscale, inpaint, project, discriminate."""
+"""Pictures in: translate, upscale, inpaint, project, discriminate, classify."""
 
 import dataclasses
 import time
@@ -21,6 +21,9 @@ from app.routes.replies import answers, reply, told, told_of
 from app.schemas.generation import ImageBody, TimingBody
 from app.schemas.pictures import (
     WHITE,
+    ClassBody,
+    ClassesBody,
+    ClassifyRequest,
     DiscriminateRequest,
     FilledBody,
     InpaintRequest,
@@ -107,6 +110,19 @@ async def discriminate(request: Request) -> Response:
         scored = await engine.pictures.discriminate(body.order(pictures), timeout_of(request))
     timing = TimingBody(queue=scored.queue_ms, inference=scored.inference_ms, encode=0.0)
     return told(request, scored, ScoresBody, scores=scored.scores, timing_ms=timing)
+
+
+@router.post("/classify", responses=told_of(ClassesBody), openapi_extra=takes_picture(ClassifyRequest, DEADLINE))
+async def classify(request: Request) -> Response:
+    """Ask a model that learned classes from few labels what a picture shows: the probability of each class."""
+    json_only(request)
+    async with pictures_of(request, ClassifyRequest) as (body, (upload,)):
+        engine = engine_of(request)
+        order = body.order(await engine.offload(composited, upload))
+        found = await engine.pictures.classify(order, timeout_of(request))
+    classes = [ClassBody(label=i, label_name=name, probability=p) for i, name, p in found.classes]
+    timing = TimingBody(queue=found.queue_ms, inference=found.inference_ms, encode=0.0)
+    return told(request, found, ClassesBody, classes=classes, timing_ms=timing)
 
 
 def json_only(request: Request) -> None:

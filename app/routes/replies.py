@@ -11,7 +11,7 @@ from starlette.responses import Response, StreamingResponse
 from app.answers import Rendering
 from app.codecs import CODECS
 from app.deps import engine_of
-from app.engine.orders import Drawing, Scored, Walk
+from app.engine.orders import Classified, Drawing, Scored, Walk
 from app.errors import PROBLEM_JSON, PROBLEMS
 from app.negotiation import JSON_TYPE
 from app.schemas.common import Problem
@@ -72,7 +72,7 @@ def told_of(body: type[BaseModel]) -> Responses:
     return made | problems("unknown-label", "bad-image", "image-too-large", *USUAL)
 
 
-def told(request: Request, made: Drawing | Scored, body: type[BaseModel], **fields: Any) -> Response:
+def told(request: Request, made: Drawing | Scored | Classified, body: type[BaseModel], **fields: Any) -> Response:
     """An answer as JSON, beginning with the model that gave it."""
     name, version = made.model.key
     request.state.model = name

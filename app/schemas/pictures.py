@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, field_validator
 
 from app.engine.fitting import Fit, Mask, Picture
-from app.engine.orders import Direction, InpaintOrder, ProjectOrder, ScoreOrder, TranslateOrder
+from app.engine.orders import ClassifyOrder, Direction, InpaintOrder, ProjectOrder, ScoreOrder, TranslateOrder
 from app.schemas.common import Label, RequestBody
 from app.schemas.generation import ImageBody, ImagesBody, TimingBody
 from app.seeds import random_seed
@@ -174,6 +174,16 @@ class DiscriminateRequest(PicturesRequest):
         return ScoreOrder(self.model, pictures, labels)
 
 
+class ClassifyRequest(PictureRequest):
+    """A picture for a classifier to read."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"image": DOT}]})
+
+    def order(self, picture: Picture) -> ClassifyOrder:
+        """As the engine takes it."""
+        return ClassifyOrder(self.model, picture)
+
+
 class FilledBody(ImagesBody):
     """Ways to fill a hole."""
 
@@ -207,4 +217,22 @@ class ScoresBody(BaseModel):
     scores: list[float] = Field(
         description="logits: the higher, the more like the model's data. They compare within one version of one model"
     )
+    timing_ms: TimingBody
+
+
+class ClassBody(BaseModel):
+    """One class, and how likely a picture is to be of it."""
+
+    label: int
+    label_name: str
+    probability: float = Field(ge=0, le=1)
+
+
+class ClassesBody(BaseModel):
+    """What a classifier takes a picture for."""
+
+    model: str
+    version: int
+    created: int
+    classes: list[ClassBody] = Field(description="all that the model knows, likeliest first; the probabilities sum to 1")
     timing_ms: TimingBody

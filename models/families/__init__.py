@@ -1,7 +1,7 @@
 """Every GAN family, one line each. To add one: write its file here and its recipe in `training/recipes`."""
 
 from models.errors import UnknownFamilyError
-from models.families import conditional, cyclegan, dcgan, infogan, inpaint, mlp, pix2pix, progressive, srgan
+from models.families import conditional, cyclegan, dcgan, infogan, inpaint, mlp, pix2pix, progressive, semi, srgan
 from models.family import Family
 
 FAMILIES: dict[str, Family] = {
@@ -10,6 +10,7 @@ FAMILIES: dict[str, Family] = {
     "conditional": conditional.FAMILY,
     "infogan": infogan.FAMILY,
     "progressive": progressive.FAMILY,
+    "semi": semi.FAMILY,
     "srgan": srgan.FAMILY,
     "pix2pix": pix2pix.FAMILY,
     "cyclegan": cyclegan.FAMILY,

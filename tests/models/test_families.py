@@ -7,7 +7,7 @@ from zoo_factory import TINY
 
 from models.errors import UnknownFamilyError
 from models.families import FAMILIES, family_named
-from models.family import Family, HParams, LatentHParams, TranslatorHParams
+from models.family import ClassifyingHParams, Family, HParams, LatentHParams, TranslatorHParams
 from models.latents import latents, one_hot
 from training.recipes import RECIPES
 
@@ -98,6 +98,16 @@ def test_weights_survive_a_round_trip_bit_for_bit(family: Family) -> None:
     again.load_state_dict(generator.state_dict())
     batch = inputs(family, 3)
     assert torch.equal(generator(*batch), again(*batch))
+
+
+def test_who_ships_a_classifier_names_its_classes(family: Family) -> None:
+    """The service tells of each logit which class it is of."""
+    assert ("classifier" in family.extras) == issubclass(family.hparams, ClassifyingHParams)
+    if "classifier" in family.extras:
+        hp = hparams(family)
+        assert isinstance(hp, ClassifyingHParams)
+        logits = family.extras["classifier"](hp)(torch.zeros(2, hp.channels, hp.resolution, hp.resolution))
+        assert logits.shape == (2, len(hp.label_names))
 
 
 def test_misspelt_hyper_parameters_are_refused(family: Family) -> None:

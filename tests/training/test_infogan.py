@@ -10,7 +10,6 @@ from tiny import write_config, write_idx
 
 from models.checkpoint import load_checkpoint
 from training.__main__ import main
-from training.augment import moved
 from training.metrics.codes import matched
 from training.recipes.infogan import mutual_information
 
@@ -32,19 +31,6 @@ def test_shared_information_by_hand() -> None:
     one = torch.eye(2)[torch.tensor([0] * 5 + [1] * 5)]
     other = torch.eye(2)[torch.tensor([0] * 4 + [1] + [1] * 4 + [0])]
     assert mutual_information(one, other).item() == pytest.approx(0.8 * math.log(1.6) + 0.2 * math.log(0.4), abs=1e-5)
-
-
-def test_a_moved_picture_is_still_itself() -> None:
-    """A flat one stays flat to its edges, a blob stays one blob of about its size."""
-    torch.manual_seed(0)
-    flat = torch.full((8, 1, 28, 28), -1.0)
-    torch.testing.assert_close(moved(flat), flat)
-    blob = flat.clone()
-    blob[:, :, 10:18, 10:18] = 1
-    after = moved(blob)
-    assert not torch.equal(after[0], after[1])
-    bright = (after > 0).sum(dim=(1, 2, 3))
-    assert ((bright > 64 / 2) & (bright < 64 * 2)).all()
 
 
 def test_categories_are_matched_with_labels_one_to_one() -> None:

@@ -7,7 +7,7 @@ from training.data.config import DataConfig, Format, Split
 from training.data.contract import TrainingData
 from training.data.errors import DataError, NoTestSplitError
 from training.data.holdout import hold_out
-from training.data.labelled import LabelledImages
+from training.data.labelled import UNKNOWN, LabelledImages, draw_labels
 from training.data.locate import locate
 
 Loader = Callable[[DataConfig, Split], TrainingData]
@@ -41,8 +41,11 @@ def load(config: DataConfig, split: Split) -> TrainingData:
         if not isinstance(whole, LabelledImages):
             raise NoTestSplitError(f"{config.name} has no test split. Put a folder `test` beside its folder `train`")
         data = hold_out(whole, config.holdout, split)
-    if config.relabel is not None and split == "train" and isinstance(data, LabelledImages):
-        return data.relabelled(config.relabel)
+    if split == "train" and isinstance(data, LabelledImages):
+        if config.relabel is not None:
+            data = data.relabelled(config.relabel)
+        if config.labelled_per_class is not None:
+            data = data.knowing(draw_labels(data.labels, config.labelled_per_class, config.label_seed))
     return data
 
 
@@ -66,6 +69,7 @@ def _has_test_split(loader: Loader, config: DataConfig) -> bool:
 
 __all__ = [
     "DATASETS",
+    "UNKNOWN",
     "DataConfig",
     "DataError",
     "Format",
@@ -74,6 +78,7 @@ __all__ = [
     "NoTestSplitError",
     "Split",
     "TrainingData",
+    "draw_labels",
     "load",
     "load_labelled",
 ]

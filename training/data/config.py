@@ -30,12 +30,20 @@ class DataConfig(BaseModel):
     jitter: int = Field(0, ge=0)  # pairs, unpaired: px by which pictures are kept larger than the crops that training is shown
     # single pictures: an .npy file of labels for the training split, in the place of its own; -1 leaves a picture out
     relabel: Path | None = None
+    # single pictures: of the training split, so many of each class keep their labels; the others' become -1, unknown
+    labelled_per_class: int | None = Field(None, ge=1)
+    label_seed: int = Field(0, ge=0)  # decides which
     skip: tuple[str, ...] = ()  # pairs: rows of metadata.csv to leave out, as `column=value`, or `column=*` for any value
     # photos: copies of each, this much smaller, are shown too. What a camera or JPEG blurred is sharp in a smaller copy
     scales: tuple[Annotated[float, Field(gt=0, le=1)], ...] = Field((1.0,), min_length=1, max_length=8)
     benchmarks: tuple[str, ...] = ()  # photos: folders of other data, with HR/ and LR_bicubic_x4/, to measure on as well
     source: str
     licence: str
+
+    @property
+    def with_all_labels(self) -> Self:
+        """The same with every label known: to measure with, and never to train on."""
+        return self.model_copy(update={"labelled_per_class": None})
 
     @model_validator(mode="after")
     def _fits_format(self) -> Self:
@@ -47,8 +55,8 @@ class DataConfig(BaseModel):
             raise ValueError("`test_path` is not for IDX data: the t10k files lie beside the train files")
         if self.format != "idx" and self.labels is not None:
             raise ValueError(f"`labels` is for IDX data only: {self.format} data carries its own label names")
-        if self.stacked and (self.format != "idx" or self.channels or self.relabel):
-            raise ValueError("`stacked` is for IDX data as they are: three grey pictures make one in colour, without a label")
+        if self.stacked and (self.format != "idx" or self.channels):
+            raise ValueError("`stacked` is for IDX data as they are: three grey pictures make one in colour")
         # against the defaults, and not by which keys were set: a config that was written out sets all of them
         if self.format != "pairs" and self.direction != "AtoB":
             raise ValueError(f"`direction` is for pairs only: {self.format} data have no picture given and another wanted")
@@ -56,8 +64,11 @@ class DataConfig(BaseModel):
             raise ValueError(f"`skip` is for pairs only, and the format is {self.format}: take the pictures out yourself")
         if self.format != "photos" and self.scales != (1.0,):
             raise ValueError(f"`scales` is for photos only, and the format is {self.format}")
-        if self.format in ("pairs", "unpaired", "photos") and self.relabel is not None:
-            raise ValueError(f"`relabel` is for labelled pictures, and {self.format} data have no labels")
+        of_labels = {"relabel": self.relabel, "labelled_per_class": self.labelled_per_class}
+        asked = [key for key, value in of_labels.items() if value is not None]
+        if asked and (self.format in ("pairs", "unpaired", "photos") or self.stacked):
+            what = "stacked" if self.stacked else self.format
+            raise ValueError(f"`{asked[0]}` is for labelled pictures, and {what} data have no labels")
         if self.format not in ("pairs", "unpaired") and self.jitter:
             raise ValueError(f"`jitter` is for pairs and unpaired data, and the format is {self.format}")
         for pattern in self.skip:

@@ -1,6 +1,6 @@
 """What the loop asks of a data set, whatever its pictures are for."""
 
-from typing import Protocol, Self
+from typing import Any, Protocol, Self
 
 import torch
 from torch import Tensor
@@ -16,7 +16,7 @@ class TrainingData(Protocol):
     def __len__(self) -> int:
         """How many items there are: an epoch shows each of them once."""
 
-    def decides(self) -> dict[str, int]:
+    def decides(self) -> dict[str, Any]:
         """The hyper-parameters that follow from the data, such as `channels`. Raises `DataError` where they can't be known."""
 
     def sha256(self) -> str:

@@ -3,7 +3,7 @@
 import hashlib
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -13,13 +13,15 @@ from models.pixels import from_uint8
 from training.data.contract import mirrored
 from training.data.errors import DataError
 
+UNKNOWN = -1  # the label of a picture that has none
+
 
 @dataclass(frozen=True)
 class LabelledImages:
     """One split of a data set, decoded and whole in RAM (47 MB for Fashion-MNIST: two cores need no loader workers)."""
 
     images: Tensor  # uint8 (N, C, H, W), C = 1 grey or 3 RGB
-    labels: Tensor  # int64 (N,), indices into `label_names`; all zeros for unlabelled data
+    labels: Tensor  # int64 (N,), indices into `label_names`, or UNKNOWN; all zeros for unlabelled data
     label_names: tuple[str, ...]  # () for unlabelled data
     skipped: tuple[str, ...] = ()  # pictures that were left out, each with the reason
 
@@ -31,12 +33,13 @@ class LabelledImages:
         """How many labels there are; 0 for unlabelled data."""
         return len(self.label_names)
 
-    def decides(self) -> dict[str, int]:
-        """Resolution, channels, and the number of classes if there are any."""
+    def decides(self) -> dict[str, Any]:
+        """Resolution, channels, and the number and names of the classes if there are any."""
         _, channels, height, width = self.images.shape
         if height != width:
             raise DataError(f"the pictures are {width}x{height} px; set data.resolution to have them cropped to a square")
-        return {"resolution": height, "channels": channels} | ({"classes": self.classes} if self.classes else {})
+        size = {"resolution": height, "channels": channels}
+        return size | ({"classes": self.classes, "label_names": self.label_names} if self.classes else {})
 
     def relabelled(self, path: Path) -> Self:
         """With the labels of an .npy file (N,) in the place of its own; pictures labelled -1 are left out. Raises DataError."""
@@ -50,6 +53,10 @@ class LabelledImages:
             raise DataError(f"{path} has labels from {labels.min()} to {labels.max()}; there are {self.classes} classes")
         kept = labels >= 0
         return replace(self, images=self.images[kept], labels=labels[kept])
+
+    def knowing(self, known: Tensor) -> Self:
+        """With the labels of those that are `known`, bool (N,), and no others."""
+        return replace(self, labels=torch.where(known, self.labels, UNKNOWN))
 
     def on(self, device: torch.device) -> Self:
         """The same, on a device."""
@@ -67,3 +74,15 @@ class LabelledImages:
         digest = hashlib.sha256(np.ascontiguousarray(self.images.numpy()).data)
         digest.update(np.ascontiguousarray(self.labels.numpy().astype("<i8")).data)
         return digest.hexdigest()
+
+
+def draw_labels(labels: Tensor, per_class: int, seed: int) -> Tensor:
+    """Which of N pictures keep their label, bool (N,): so many of each class, at random. Raises DataError."""
+    order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(seed))
+    known = torch.zeros(len(labels), dtype=torch.bool)
+    for label in range(int(labels.max()) + 1):
+        own = order[labels[order] == label]
+        if len(own) < per_class:
+            raise DataError(f"class {label} has {len(own)} pictures, and {per_class} of each are to keep their labels")
+        known[own[:per_class]] = True
+    return known

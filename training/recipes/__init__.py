@@ -12,6 +12,7 @@ from training.recipes.cyclegan import CycleganRecipe
 from training.recipes.infogan import InfoGanRecipe
 from training.recipes.paired import PairedRecipe
 from training.recipes.progressive import ProgressiveRecipe
+from training.recipes.semi import SemiRecipe
 
 RECIPES: dict[str, Callable[[TrainConfig, Family, Any, Hardware], Recipe]] = {
     "mlp": AdversarialRecipe,
@@ -19,6 +20,7 @@ RECIPES: dict[str, Callable[[TrainConfig, Family, Any, Hardware], Recipe]] = {
     "conditional": AdversarialRecipe,
     "infogan": InfoGanRecipe,
     "progressive": ProgressiveRecipe,
+    "semi": SemiRecipe,
     "srgan": PairedRecipe,
     "pix2pix": PairedRecipe,
     "cyclegan": CycleganRecipe,

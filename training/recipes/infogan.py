@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from models.codes import category
 from models.families.infogan import InfoGanHParams, Recogniser, degrees_of
 from models.family import Family
-from training.augment import moved
+from training.augment import affine
 from training.config import ConfigError, SnapshotConfig, TrainConfig
 from training.data import LabelledImages
 from training.device import Hardware
@@ -58,7 +58,7 @@ class InfoGanRecipe(AdversarialRecipe):
         told = category(chosen, self.hp.categories)
         with self.hardware.autocast():
             # a category that is read from moved pictures can't be a slant or a size: those are left to the other codes
-            kinds = self.recogniser(moved(fake) if self.info.moved else fake)[:, : self.hp.categories].float()
+            kinds = self.recogniser(affine(fake) if self.info.moved else fake)[:, : self.hp.categories].float()
         loss = self.info.category * F.cross_entropy(kinds, told)
         stats = {"codes/category": (kinds.argmax(dim=1) == told.argmax(dim=1)).float().mean()}
         if self.hp.continuous:
@@ -72,7 +72,7 @@ class InfoGanRecipe(AdversarialRecipe):
     def _cluster(self, real: Tensor) -> dict[str, Tensor]:
         """Adds to the recogniser's gradients those of telling kinds of real pictures apart."""
         with self.hardware.autocast():
-            read = self.recogniser(torch.cat([moved(real), moved(real)])).float()
+            read = self.recogniser(torch.cat([affine(real), affine(real)])).float()
         one, other = F.softmax(read[:, : self.hp.categories], dim=1).chunk(2)
         shared = mutual_information(one, other)
         torch.autograd.backward(-self.info.clustering * shared)

@@ -17,11 +17,13 @@ def width(layer: nn.Module) -> int | None:
 def find_head(discriminator: nn.Module) -> tuple[nn.Module, str]:
     """The module that holds the layer which gives the logit, and that layer's name in it: the last layer with one output.
 
-    Raises ValueError where there is none.
+    Where there is none, as in a discriminator with a logit for each class, the last layer with weights. Raises ValueError for a
+    network without any.
     """
-    heads = [name for name, layer in discriminator.named_modules() if width(layer) == 1]
+    widths = {name: found for name, layer in discriminator.named_modules() if (found := width(layer))}
+    heads = [name for name, found in widths.items() if found == 1] or list(widths)
     if not heads:
-        raise ValueError(f"{type(discriminator).__name__} has no layer that ends in one logit")
+        raise ValueError(f"{type(discriminator).__name__} has no layer with weights")
     parent, _, name = heads[-1].rpartition(".")
     return discriminator.get_submodule(parent), name
 

@@ -8,8 +8,8 @@ import torch
 from bar_pictures import TINY, bars
 
 from models.progress import silent
-from training.data import DataError, LabelledImages
-from training.labelling import draw_labels, label_the_rest, repeated, surest
+from training.data import DataError, LabelledImages, draw_labels
+from training.labelling import label_the_rest, repeated, surest
 
 
 @pytest.fixture(scope="module")
