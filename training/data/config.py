@@ -19,7 +19,9 @@ class DataConfig(BaseModel):
     format: Format
     path: Path | str  # idx: a folder; hub: a name on the hub, or a local data set's folder; others: a folder or a .zip
     test_path: Path | str | None = None  # all but idx: where the test split is, if it isn't inside `path`
-    labels: tuple[str, ...] | None = None  # idx: the names of labels 0, 1, …; other formats carry their own
+    # idx: the names of labels 0, 1, …; imagefolder: the classes that are wanted, in this order, of all that there are
+    labels: tuple[str, ...] | None = None
+    label_column: str = "label"  # imagefolder: the column of metadata.csv that tells a picture's class
     stacked: bool = False  # idx: each picture is three random ones of the split, one a channel, without a label (Stacked MNIST)
     # height and width, px; None: as they are, which must be all equal. Of photos: the square that is cut out at random
     resolution: int | None = Field(None, ge=4, le=1024)
@@ -53,8 +55,8 @@ class DataConfig(BaseModel):
             raise ValueError(f"{self.format} data need a `resolution`: the side, px, that all pictures are brought to")
         if self.format == "idx" and self.test_path is not None:
             raise ValueError("`test_path` is not for IDX data: the t10k files lie beside the train files")
-        if self.format != "idx" and self.labels is not None:
-            raise ValueError(f"`labels` is for IDX data only: {self.format} data carries its own label names")
+        if self.format not in ("idx", "imagefolder") and self.labels is not None:
+            raise ValueError(f"`labels` is for IDX data and image folders: {self.format} data carries its own label names")
         if self.stacked and (self.format != "idx" or self.channels):
             raise ValueError("`stacked` is for IDX data as they are: three grey pictures make one in colour")
         # against the defaults, and not by which keys were set: a config that was written out sets all of them

@@ -1,8 +1,9 @@
 """Pictures in class folders, or listed by a `metadata.csv`; in a folder, or in a .zip that is read where it lies.
 
 Layouts: `<class>/x.jpg`; `metadata.csv` with `file_name` and, for labelled data, `label` (as Hugging Face's `imagefolder`
-has it); plain pictures (unlabelled). Each of them may lie in `train/` and `test/` (or `val/`) folders, or in one wrapping
-folder. Hidden files and `__MACOSX` are ignored, as is everything that has no picture's suffix.
+has it) or another column that `label_column` names; plain pictures (unlabelled). Each of them may lie in `train/` and `test/`
+(or `val/`) folders, or in one wrapping folder. Hidden files and `__MACOSX` are ignored, as is everything that has no picture's
+suffix.
 """
 
 import csv
@@ -20,7 +21,7 @@ from training.data.errors import DataError, NoTestSplitError
 from training.data.labelled import LabelledImages
 from training.data.pictures import MAX_FILE_BYTES, SUFFIXES, BrokenPictureError, Item, collect
 
-METADATA = "metadata.csv"
+METADATA, LABEL = "metadata.csv", "label"  # and its column that tells a picture's class, unless another is named
 SPLITS: dict[Split, tuple[str, ...]] = {"train": ("train",), "test": ("test", "val", "validation", "valid")}
 SPLIT_NAMES = frozenset(name for names in SPLITS.values() for name in names)
 
@@ -64,7 +65,7 @@ def load(config: DataConfig, split: Split) -> LabelledImages:
     separate = split == "test" and config.test_path is not None
     with open_source(train_path) as root:
         train = choose(root, "train")
-        classes = list_pictures(train).classes
+        classes = config.labels or list_pictures(train, config.label_column).classes
         if not separate:
             return _read(train if split == "train" else choose(root, "test"), classes, config)
     assert config.test_path is not None  # for mypy: `separate` says so
@@ -149,10 +150,13 @@ def choose(source: Source, split: Split, *, whole: bool = False) -> Source:
     raise NoTestSplitError(f"{source.name} has no test split. Put one beside `train/` as `test/`, or set `test_path` in [data]")
 
 
-def list_pictures(source: Source) -> Listing:
-    """Finds every picture and its class. Raises DataError for an empty class, for no pictures, for metadata that disagree."""
+def list_pictures(source: Source, column: str = LABEL) -> Listing:
+    """Finds every picture and its class. Raises DataError for an empty class, for no pictures, for metadata that disagree.
+
+    `column`: of a `metadata.csv`, what tells the class.
+    """
     if METADATA in source.files:
-        return _from_metadata(source)
+        return _from_metadata(source, column)
     pictures = tuple(path for path in source.files if _is_picture(path))
     if not pictures:
         raise DataError(f"{source.name} holds no pictures. Supported are: {', '.join(sorted(SUFFIXES))}")
@@ -167,7 +171,7 @@ def list_pictures(source: Source) -> Listing:
     return Listing(tuple((path, path.split("/")[0]) for path in pictures), tuple(sorted(filled)))
 
 
-def _from_metadata(source: Source) -> Listing:
+def _from_metadata(source: Source, column: str) -> Listing:
     where = f"{source.name}/{METADATA}"
     try:
         text = source.read(METADATA).decode("utf-8-sig")
@@ -178,6 +182,8 @@ def _from_metadata(source: Source) -> Listing:
         raise DataError(f"{where} can't be read: {error}. Save it as CSV in UTF-8") from error
     if "file_name" not in columns:
         raise DataError(f"{where} has no column `file_name`. Add it: the path of each picture, relative to {METADATA}")
+    if column not in columns and column != LABEL:
+        raise DataError(f"{where} has no column `{column}`; it has {', '.join(columns)}. Set `label_column` to one of them")
     present = set(source.files)
     labels: dict[str, str | None] = {}
     for number, row in enumerate(rows, start=2):
@@ -186,8 +192,8 @@ def _from_metadata(source: Source) -> Listing:
             raise DataError(f"{where}, row {number}: '{path}' is not there. Remove the row, or add the picture")
         if path in labels:
             raise DataError(f"{where}, row {number}: '{path}' is listed twice. Keep one of the rows")
-        labels[path] = row["label"] if "label" in columns else None
-        if "label" in columns and not labels[path]:
+        labels[path] = row[column] if column in columns else None
+        if column in columns and not labels[path]:
             raise DataError(f"{where}, row {number}: '{path}' has no label. Give it one, or remove the row")
     if not labels:
         raise DataError(f"{where} lists no pictures. Add a row for each, or remove the file to go by folders")
@@ -197,9 +203,19 @@ def _from_metadata(source: Source) -> Listing:
     return Listing(listed, tuple(sorted({label for label in labels.values() if label})), unlisted)
 
 
+def _of_classes(listing: Listing, wanted: tuple[str, ...], source: Source) -> Listing:
+    """Only the pictures of those classes. Raises DataError for a class without any."""
+    if missing := [name for name in wanted if name not in listing.classes]:
+        there = f"it has {', '.join(listing.classes)}" if listing.classes else "its pictures have no classes"
+        raise DataError(f"{source.name} has no class '{missing[0]}', which `labels` wants; {there}")
+    return Listing(tuple(p for p in listing.pictures if p[1] in wanted), wanted, listing.unlisted)
+
+
 def _read(source: Source, classes: tuple[str, ...], config: DataConfig) -> LabelledImages:
     """Decodes a split, with the train split's label indices whichever split it is."""
-    listing = list_pictures(source)
+    listing = list_pictures(source, config.label_column)
+    if config.labels is not None:
+        listing = _of_classes(listing, config.labels, source)
     index = {name: i for i, name in enumerate(classes)}
     if unknown := [name for name in listing.classes if name not in index]:
         raise DataError(f"{source.name} has a class '{unknown[0]}' that the train split lacks. Remove it, or add it to both")

@@ -118,6 +118,25 @@ def test_shuffled_metadata_rows_keep_their_labels(made) -> None:  # type: ignore
     assert data.skipped == tuple(f"{i}.png: no row in metadata.csv" for i in (14, 15, 16, 17))
 
 
+def test_any_column_may_tell_the_class_and_only_some_classes_be_wanted(made) -> None:  # type: ignore[no-untyped-def]
+    listing = b"file_name,colour,kind\na.png,red,hat\nb.png,blue,hat\nc.png,red,shoe\nd.png,green,shoe\n"
+    path = made({**{f"{name}.png": png(i) for i, name in enumerate("abcd")}, "metadata.csv": listing})
+    by_colour = load(config(path, label_column="colour"), "train")
+    assert (by_colour.label_names, by_colour.labels.tolist()) == (("blue", "green", "red"), [2, 0, 2, 1])
+    some = load(config(path, label_column="colour", labels=("red", "blue")), "train")
+    assert (some.label_names, some.labels.tolist(), values(some)) == (("red", "blue"), [0, 1, 0], [0, 1, 2])
+    assert load(config(path, label_column="kind"), "train").labels.tolist() == [0, 0, 1, 1]
+    with pytest.raises(DataError, match="no column `size`; it has file_name, colour, kind"):
+        load(config(path, label_column="size"), "train")
+    with pytest.raises(DataError, match="no class 'pink', which `labels` wants; it has blue, green, red"):
+        load(config(path, label_column="colour", labels=("pink",)), "train")
+
+
+def test_some_classes_of_folders(made) -> None:  # type: ignore[no-untyped-def]
+    data = load(config(made(PETS), labels=("dog",)), "train")
+    assert (data.label_names, data.labels.tolist(), values(data)) == (("dog",), [0, 0], [3, 2])
+
+
 def test_metadata_wins_over_folders_and_may_leave_data_unlabelled(made) -> None:  # type: ignore[no-untyped-def]
     data = load(config(made({**PETS, "metadata.csv": b"file_name\ndog/b.png\ncat/z.png\n"})), "train")
     assert (data.label_names, data.labels.tolist(), values(data)) == ((), [0, 0], [1, 2])
