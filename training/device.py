@@ -38,6 +38,8 @@ class Hardware:
         torch.set_flush_denormal(True)  # dying activations would otherwise slow the CPU a hundredfold
         # the same run twice gives the same bits; an operation that has no such version warns instead of failing
         torch.use_deterministic_algorithms(True, warn_only=True)
+        # nothing reads what they would fill, which takes a tenth of a step
+        torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
         torch.backends.cudnn.benchmark = False
         wants_bfloat16 = config.precision == "bfloat16" or (config.precision == "auto" and has_bfloat16(self.device))
         self.dtype = torch.bfloat16 if wants_bfloat16 else torch.float32
