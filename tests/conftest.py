@@ -46,6 +46,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     folder = tmp_path_factory.mktemp("shared")
     zoo = make_translators(make_zoo(folder / "zoo"))
     make_entry(zoo, "knobs", "infogan")
+    make_entry(zoo, "reader", "semi")
     process = ServerProcess(zoo, folder / "server.log", GANYMEDE_MAX_BODY_BYTES="200000")
     process.wait_until_ready()
     yield process

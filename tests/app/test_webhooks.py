@@ -128,7 +128,7 @@ def test_a_job_that_was_measured_again_is_told_of_as_something_new(tmp_path: Pat
         assert records.measure(job.id)
         assert records.claim() is not None
         records.told(job.id, [File("README.md", 0, "", "text/markdown")], {})
-        send(records, Webhooks((receiver.host,), SECRET), receiver, 2)
+        send(records, Webhooks((receiver.host,), SECRET), receiver, len(receiver.got) + 1)  # the first may have come twice
     assert len({headers["webhook-id"] for headers, _ in receiver.got}) == 2
 
 

@@ -20,7 +20,7 @@ def test_the_list_of_models(client: httpx2.Client) -> None:
     body = client.get("/v1/models").json()
     assert body["object"] == "list"
     models = {m["id"]: m for m in body["data"]}
-    assert sorted(models) == ["blobs", "digits-mlp", "facades", "fashion", "holes", "horses", "knobs", "photo-x4"]
+    assert sorted(models) == ["blobs", "digits-mlp", "facades", "fashion", "holes", "horses", "knobs", "photo-x4", "reader"]
     assert all(set(m) >= FIELDS for m in models.values())
     fashion = models["fashion"]
     assert (fashion["object"], fashion["task"], fashion["status"]) == ("model", "conditional", "ready")
