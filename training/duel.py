@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from training.config import LossConfig, OptimizerConfig, StabiliserConfig
+from training.doctor.signals import Shown
 from training.losses import adversarial_loss, between, gradient_penalty, slope_penalty
 from training.optimizers import make_optimizer
 from training.stabilisers.features import feature_distance, features_seen
@@ -77,6 +78,7 @@ class Duel:
         self.loss = adversarial_loss(config.loss)
         self.opt_g = make_optimizer(generator.parameters(), config.optimizer)
         self.opt_d = make_optimizer(discriminator.parameters(), config.optimizer, config.optimizer.d_learning_rate)
+        self.shown: Shown | None = None  # the last batch that the discriminator learned from, for the doctor
         self.histories: dict[str, History] = {}
         if self.stabilisers.historical_averaging:
             self.histories = {"history_g": History(generator), "history_d": History(discriminator)}
@@ -131,6 +133,7 @@ class Duel:
                 for name, weight, penalty in self._penalties(real, fake, y, real_logits, fake_logits):
                     loss = loss + weight * self.config.penalty_every * penalty
                     stats[f"penalty/{name}"] = penalty.detach()
+        self.shown = Shown(real.detach(), fake.detach(), real_logits.detach(), fake_logits.detach(), y[0] if y else None)
         self._descend(self.discriminator, self.opt_d, loss, "history_d")
         if self.config.clip:
             with torch.no_grad():
