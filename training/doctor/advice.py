@@ -23,7 +23,7 @@ def no_number(names: Sequence[str], config: Treated) -> str:
     """A loss, a signal or a gradient is NaN or infinite."""
     rate = config.optimizer.learning_rate
     return (
-        f"Training has diverged: {', '.join(names[:3])} became NaN or infinite. A step was too long, and nothing good comes after. "
+        f"Training has diverged: {', '.join(names[:3])} became NaN or infinite. A step was too long. "
         f"Set optimizer.learning_rate={rate / 3:.2g} (now {rate:g}){_firmer(config)}"
     )
 

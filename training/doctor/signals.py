@@ -19,6 +19,7 @@ LOOKED_AT = 128  # pictures of a batch, at most
 SIDE = 16  # px that pictures are brought to, at most
 ENOUGH = 8  # pairs of a class in a batch; with fewer, variety is nobody's guess
 COPY = 0.1  # of the usual distance between real neighbours: what is nearer is a copy
+EXACT = "donot_use_mm_for_euclid_dist"
 FLAT = 1e-4  # spread of real pictures in [-1, 1] below which they are one picture
 
 
@@ -65,7 +66,8 @@ def signals(shown: Shown) -> dict[str, float]:
     if count < ENOUGH:
         return {}
     others = ~torch.eye(count, dtype=torch.bool, device=real.device)
-    of_real, of_fake, between = torch.cdist(real, real), torch.cdist(fake, fake), torch.cdist(real, fake)
+    # not by matrix products: what they leave of the distance between equal pictures is no zero
+    of_real, of_fake, between = (torch.cdist(a, b, compute_mode=EXACT) for a, b in ((real, real), (fake, fake), (real, fake)))
     made: dict[str, Tensor] = {}
     alike = others if shown.y is None else others & (shown.y[:count] @ shown.y[:count].T > 0.5)
     if alike.sum() >= 2 * ENOUGH:
