@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from models.families import family_named
 from models.manifest import Manifest, Metric
@@ -14,9 +15,7 @@ def write_card(manifest: Manifest, config: TrainConfig, skipped: Sequence[str]) 
     hours = training.seconds / 3600
     left_out = f", {len(skipped)} broken ones skipped" if skipped else ""
     labels = f"\n\nLabels: {', '.join(manifest.labels)}." if manifest.labels else ""
-    amended = "".join(
-        f"\n- After {a['images_seen']:,} images the config was changed: {json.dumps(a['changed'])}" for a in training.amendments
-    )
+    amended = "".join(map(told_of, training.amendments))
     origin = ""
     if training.start:
         began = training.start
@@ -62,6 +61,14 @@ service sends them. "Real pictures" is the same measurement with real pictures i
 
 {config.limits or "Draws only what its training data hold, with their biases."}
 """
+
+
+def told_of(amendment: Mapping[str, Any]) -> str:
+    """A change to the config on the way, as a point of a list; why, if it was the doctor's."""
+    told = f"\n- After {amendment['images_seen']:,} images the config was changed: {json.dumps(amendment['changed'])}"
+    if "because" in amendment:
+        told += f"; the run had gone on to {amendment['from']:,} images, and came back because of: {amendment['because']}"
+    return told
 
 
 def metrics_table(metrics: Mapping[str, Metric]) -> str:
