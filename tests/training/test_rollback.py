@@ -25,7 +25,7 @@ ROOT = Path(__file__).resolve().parents[2]
 TOO_FAST = (
     "family=mlp", "hparams={z_dim=8, hidden=[16], d_hidden=[16]}", "augment=[]", "guide={}", "data.mirror=false",
     "total_images=1600", "optimizer.learning_rate=0.3", "optimizer.warmup_images=0", "snapshots.every_images=320",
-    "snapshots.log_every_steps=1", "snapshots.save_every_s=0",
+    "snapshots.log_every_steps=1", "snapshots.save_every_s=0.05",
 )  # fmt: skip
 BACK = (*TOO_FAST, "on_collapse=rollback", "rollbacks=8")
 
