@@ -1,30 +1,22 @@
-"""The doctor: its signals against numbers worked out by hand, its detectors, and rollbacks that survive kill -9."""
+"""The doctor: its signals against numbers worked out by hand, its detectors, its advice, and a few runs."""
 
-import json
 import math
-import os
-import signal
-import subprocess
-import sys
-import time
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import safetensors.torch
 import torch
-from tiny import write_config, write_idx
+from tiny import write_config
 
-from training.__main__ import main
+from benchmarks.collapse_cases import CHOSEN_ON, Case
+from benchmarks.collapse_doctor import examine
 from training.config import load_config
 from training.doctor.findings import REMIND, WINDOW, Doctor
 from training.doctor.rollback import difference, gentler
 from training.doctor.signals import Shown, gradient_norms, member_norms, signals
 from training.lab.config import LabConfig
-from training.run_dir import RunDir
 
-ROOT = Path(__file__).resolve().parents[2]
-ONE_THREAD = {**os.environ, "OMP_NUM_THREADS": "1"}
 WELL = {"doctor/spread": 1.0, "doctor/variety": 1.0, "doctor/copies": 0.0, "doctor/distance": 0.01, "doctor/told_apart": 0.7}
 
 
@@ -144,3 +136,19 @@ def test_gentler_is_half_the_rate_and_three_times_the_penalty(tmp_path: Path) ->
     }
     bare = load_config(tmp_path / "tiny.toml", ["loss.r1=0", "loss.r2=0"])
     assert [gentler(bare, n).loss.r1 for n in range(3)] == [0, 0.1, pytest.approx(0.3)]
+
+
+QUICK = {
+    "ring: generator 300 times faster": "no variety",
+    "ring: minimax, strong discriminator": "discriminator too strong",
+    "line: one point": "one picture",
+    "ring: least squares at rate 100": "no number",
+    "ring: non-saturating, R1": None,
+}
+
+
+@pytest.mark.parametrize("case", [case for case in CHOSEN_ON if case.name in QUICK], ids=lambda case: case.name)
+def test_runs_that_are_broken_are_found_and_a_healthy_one_is_not(case: Case) -> None:
+    """The whole study is `python -m benchmarks.collapse_doctor`."""
+    short = replace(case, switches=(*case.switches, "steps=600", "traces=20"))
+    assert examine(short).finding == QUICK[case.name]

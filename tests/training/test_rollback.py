@@ -21,11 +21,11 @@ from training.publish import average_of
 from training.run_dir import RunDir
 
 ROOT = Path(__file__).resolve().parents[2]
-# far too fast, but only twice: at a quarter of the rate and nine times the penalty it learns
+# too fast at first: at half the rate and three times the penalty it learns
 TOO_FAST = (
     "family=mlp", "hparams={z_dim=8, hidden=[16], d_hidden=[16]}", "augment=[]", "guide={}", "data.mirror=false",
-    "total_images=1600", "optimizer.learning_rate=0.3", "optimizer.warmup_images=0", "snapshots.every_images=320",
-    "snapshots.log_every_steps=1", "snapshots.save_every_s=0.05",
+    "total_images=1600", "optimizer.learning_rate=0.1", "optimizer.warmup_images=0", "snapshots.every_images=1600",
+    "snapshots.log_every_steps=4",
 )  # fmt: skip
 BACK = (*TOO_FAST, "on_collapse=rollback", "rollbacks=8")
 
@@ -60,15 +60,15 @@ def test_a_run_goes_back_and_on_more_gently_and_says_so(straight: RunDir) -> Non
     rollbacks = straight.rollbacks()
     assert rollbacks and straight.images_seen() == 1600
     first = rollbacks[0]
-    assert first["from"] > first["images_seen"] and first["changed"]["optimizer.learning_rate"] == [0.3, 0.15]
+    assert first["from"] > first["images_seen"] and first["changed"]["optimizer.learning_rate"] == [0.1, 0.05]
     assert [f["finding"] for f in straight.findings()][: len(rollbacks)] == [r["because"] for r in rollbacks]
-    assert [line["step"] for line in straight.stats()] == list(range(1, 101))  # a way without detours
+    assert [line["step"] for line in straight.stats()] == list(range(4, 101, 4))  # a way without detours
     averaged = average_of(straight, straight.path)
     card = write_card(averaged.checkpoint.manifest, averaged.config, [])
-    assert '"optimizer.learning_rate": [0.3, 0.15]' in card and first["because"] in card
+    assert '"optimizer.learning_rate": [0.1, 0.05]' in card and first["because"] in card
 
 
-class Killed(Exception):
+class KilledError(Exception):
     """Stands for kill -9: nothing is done after it."""
 
 
@@ -76,15 +76,15 @@ def test_a_run_that_was_killed_before_and_after_rollbacks_ends_with_the_same_bit
     straight: RunDir, data: Path, tmp_path: Path
 ) -> None:
     config, run = config_of(tmp_path, data, BACK), RunDir(tmp_path / "tiny")
-    for reports in (5, 9, 31, 50):
+    for reports in (10, 20):
         left = [reports]
 
         def report(progress: Progress, left: list[int] = left) -> None:
             left[0] -= 1
             if left[0] == 0:
-                raise Killed
+                raise KilledError
 
-        with pytest.raises(Killed):
+        with pytest.raises(KilledError):
             train(config, report)
     train(config, lambda progress: None)
     same(run, straight)
@@ -108,10 +108,10 @@ def test_kill_9_after_a_rollback_changes_nothing(straight: RunDir, data: Path, t
 def test_a_warning_changes_nothing_and_is_told(data: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     config_of(tmp_path, data, TOO_FAST)
     with caplog.at_level("INFO"):
-        assert main(["run", str(tmp_path / "tiny.toml"), *TOO_FAST, "total_images=640"]) == 0
+        assert main(["run", str(tmp_path / "tiny.toml"), *TOO_FAST, "total_images=1120"]) == 0
     findings = RunDir(tmp_path / "tiny").findings()
     assert findings and findings[0]["text"] in caplog.text
-    assert RunDir(tmp_path / "tiny").images_seen() == 640
+    assert RunDir(tmp_path / "tiny").images_seen() == 1120
 
 
 def test_a_run_may_stop_at_a_finding(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
