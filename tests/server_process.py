@@ -18,7 +18,7 @@ PATIENCE_S = 60
 class ServerProcess:
     """A running server on a free port of its own choosing; its log is a file."""
 
-    def __init__(self, zoo: Path, log: Path, **settings: str) -> None:
+    def __init__(self, zoo: Path, log: Path, *, root: Path = ROOT, **settings: str) -> None:
         clean = {k: v for k, v in os.environ.items() if not k.startswith("GANYMEDE_")}
         given = {"GANYMEDE_PORT": "0", "GANYMEDE_MODELS_DIR": str(zoo), "GANYMEDE_RESCAN_SECONDS": "0.1"}
         given["GANYMEDE_STORAGE_DIR"] = str(log.parent / f"{log.stem}-storage")
@@ -26,7 +26,7 @@ class ServerProcess:
         self._zoo = zoo
         with log.open("wb") as output:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "app"], cwd=ROOT, env=clean | given | settings, stdout=output, stderr=output
+                [sys.executable, "-m", "app"], cwd=root, env=clean | given | settings, stdout=output, stderr=output
             )
         self.url = f"http://127.0.0.1:{self._port()}"
         self.client = httpx2.Client(base_url=self.url, timeout=PATIENCE_S)

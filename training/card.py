@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from models.families import family_named
 from models.manifest import Manifest, Metric
@@ -17,9 +18,7 @@ def write_card(manifest: Manifest, config: TrainConfig, skipped: Sequence[str]) 
     if manifest.codes:
         told = (f"`{code.name}` ({', '.join(code.values) or 'from -1 to 1'})" for code in manifest.codes)
         labels += f"\n\nCodes: {'; '.join(told)}."
-    amended = "".join(
-        f"\n- After {a['images_seen']:,} images the config was changed: {json.dumps(a['changed'])}" for a in training.amendments
-    )
+    amended = "".join(map(told_of, training.amendments))
     origin = ""
     if training.start:
         began = training.start
@@ -65,6 +64,14 @@ service sends them. "Real pictures" is the same measurement with real pictures i
 
 {config.limits or "Draws only what its training data hold, with their biases."}
 """
+
+
+def told_of(amendment: Mapping[str, Any]) -> str:
+    """A change to the config on the way, as a point of a list; why, if it was the doctor's."""
+    told = f"\n- After {amendment['images_seen']:,} images the config was changed: {json.dumps(amendment['changed'])}"
+    if "because" in amendment:
+        told += f"; the run had gone on to {amendment['from']:,} images, and came back because of: {amendment['because']}"
+    return told
 
 
 def metrics_table(metrics: Mapping[str, Metric]) -> str:

@@ -203,6 +203,8 @@ class TrainConfig(Section):
     augment: tuple[Augmentation, ...] = ()
     start: Path | None = None  # the folder of another run, whose networks this one starts from
     runs: Path = Path("runs")  # the run's folder is runs/<name>
+    on_collapse: Literal["warn", "stop", "rollback"] = "warn"  # what follows what the doctor finds
+    rollbacks: int = Field(3, ge=1)  # how often at most, before the run stops
     data: DataConfig
     hparams: dict[str, Any] = {}  # of the family; resolution, channels and classes come from the data
     loss: LossConfig = LossConfig()

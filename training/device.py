@@ -79,6 +79,11 @@ class Hardware:
         for tensor, averaged in zip(tensors, torch.split(mean, [t.numel() for t in tensors]), strict=True):
             tensor.copy_(averaged.view_as(tensor))
 
+    def agree(self, word: bool) -> bool:
+        """What the process of rank 0 says, in every process."""
+        agreed: bool = self.fabric.broadcast(word) if self.processes > 1 else word
+        return agreed
+
     def describe(self) -> str:
         """The hardware in a few words, for a model card."""
         kind = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else _cpu_name()

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from training.config import LossConfig, OptimizerConfig, StabiliserConfig
+from training.doctor.signals import Shown
 from training.losses import adversarial_loss, between, gradient_penalty, slope_penalty
 from training.optimizers import make_optimizer
 from training.stabilisers.features import feature_distance, features_seen
@@ -79,6 +80,7 @@ class Duel:
         self.loss = adversarial_loss(config.loss)
         self.opt_g = make_optimizer(generator.parameters(), config.optimizer)
         self.opt_d = make_optimizer(discriminator.parameters(), config.optimizer, config.optimizer.d_learning_rate)
+        self.shown: Shown | None = None  # the last batch that the discriminator learned from, for the doctor
         self.histories: dict[str, History] = {}
         if self.stabilisers.historical_averaging:
             self.histories = {"history_g": History(generator), "history_d": History(discriminator)}
@@ -146,6 +148,8 @@ class Duel:
             more, told = lesson()
             loss = loss + more
             stats |= told
+        classes = next((x for x in y if isinstance(x, Tensor)), None)
+        self.shown = Shown(real.detach(), fake.detach(), real_logits.detach(), fake_logits.detach(), classes)
         self._descend(self.discriminator, self.opt_d, loss, "history_d")
         if self.config.clip:
             with torch.no_grad():

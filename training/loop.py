@@ -16,8 +16,10 @@ from models.progress import silent
 from training.config import ConfigError, TrainConfig
 from training.data import TrainingData, load
 from training.device import Hardware
+from training.doctor.rollback import gentler
 from training.feed import Feed, seed_of
-from training.journal import Journal, Progress, Sitting
+from training.journal import Journal, Progress, Sitting, log_due
+from training.recipe import Recipe
 from training.recipes import RECIPES
 from training.run_dir import RunDir, borrow
 from training.schedule import rate_factor
@@ -37,15 +39,34 @@ def train(
         raise ConfigError(f"batch {config.batch} can't be shared evenly by {hardware.processes} processes")
     data = load(config.data, "train")
     hparams = hparams_for(config, data)
-    torch.manual_seed(seed_of(config.seed, "networks"))  # the same start in every process
-    recipe = RECIPES[config.family](config, family_named(config.family), hparams, hardware)
-
     run = RunDir(config.runs / config.name)
+
+    def make_recipe() -> Recipe:
+        torch.manual_seed(seed_of(config.seed, "networks"))  # the same start in every process
+        return RECIPES[config.family](gentler(config, len(run.rollbacks())), family_named(config.family), hparams, hardware)
+
+    recipe = make_recipe()
     if hardware.rank == 0:
         run.open(config, amend=amend)
     hardware.fabric.barrier()
+    while not _sit(config, run, recipe, data, hardware, report, stage):
+        recipe = make_recipe()  # a rollback is a restart from another state
+    return run
+
+
+def _sit(
+    config: TrainConfig,
+    run: RunDir,
+    recipe: Recipe,
+    data: TrainingData,
+    hardware: Hardware,
+    report: Callable[[Progress], None],
+    stage: StageProgress,
+) -> bool:
+    """Trains on from the saved state. Whether it came to the end; if not, the saved state is now an earlier one."""
+    new = not run.about()
     step, images_seen, seconds = run.restore(recipe)
-    if step == 0:
+    if new:
         if config.start is not None:
             borrow(run, RunDir(config.start), recipe)
         recipe.begin(data, stage if hardware.rank == 0 else silent)
@@ -77,9 +98,12 @@ def train(
         step += 1
         if journal is not None:
             journal.after_step(step, images_seen, factor, stats)
+        may_return = config.on_collapse == "rollback" and log_due(config, step, images_seen)
+        if may_return and hardware.agree(journal is not None and journal.rolled_back):
+            return False
 
     hardware.fabric.barrier()
-    return run
+    return True
 
 
 def hparams_for(config: TrainConfig, data: TrainingData) -> HParams:

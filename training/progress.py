@@ -56,6 +56,13 @@ class _Bar:
             self.last_line = time.monotonic()
             log.info("%s", text)
 
+    def say(self, text: str) -> None:
+        """Shows a text of its own, above the bar if there is one."""
+        if self.bar.disable:
+            log.info("%s", text)
+        else:
+            self.bar.console.print(text, markup=False, highlight=False)
+
 
 class TrainingProgress(_Bar):
     """Images seen, images a second, time left."""
@@ -66,7 +73,9 @@ class TrainingProgress(_Bar):
         self.task: TaskID | None = None
 
     def report(self, at: journal.Progress) -> None:
-        """Shows where a run is."""
+        """Shows where a run is, and what the doctor has found."""
+        if at.finding is not None:
+            self.say(at.finding)
         if self.task is None:
             self.task = self.bar.add_task(self.name, total=at.total_images, note="")
         self.bar.update(self.task, completed=at.images_seen, note=f"{at.images_per_second:.0f} images/s")

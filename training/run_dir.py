@@ -6,13 +6,15 @@ runs/<name>/start.json          the run whose networks it started from, if any
 runs/<name>/stats.jsonl         one line every few steps
 runs/<name>/curves.png          the same as a picture
 runs/<name>/samples/*.png       the same latents at every snapshot; the number is images seen
+runs/<name>/findings.jsonl      what the doctor has found
 runs/<name>/state.safetensors   everything that the next step depends on
+runs/<name>/good.safetensors    the same of the last snapshot at which all was well, with on_collapse = "rollback"
 """
 
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +42,8 @@ NEVER_TO_CHANGE = {"family", "hparams", "data"}  # the state wouldn't fit
 def deciding(config: Mapping[str, Any]) -> dict[str, Any]:
     """The part of a config (as JSON) that decides what the weights become: not where the data lie, or what is said of them."""
     kept = {k: v for k, v in config.items() if k not in FREE_TO_CHANGE}
+    if config["on_collapse"] == "rollback":  # when the doctor looks, and what it can go back to
+        kept["snapshots"] = {k: config["snapshots"][k] for k in ("every_images", "log_every_steps")}
     return {**kept, "data": {k: v for k, v in kept["data"].items() if k not in DATA_FREE_TO_CHANGE}}
 
 
@@ -89,7 +93,9 @@ class RunDir:
         self.start_file = path / "start.json"
         self.stats_file = path / "stats.jsonl"
         self.curves_file = path / "curves.png"
+        self.findings_file = path / "findings.jsonl"
         self.state_file = path / "state.safetensors"
+        self.good_file = path / "good.safetensors"
 
     def config(self) -> TrainConfig:
         """The config that the run was begun with, amendments included. Raises `ConfigError`."""
@@ -128,27 +134,50 @@ class RunDir:
         return origin
 
     def amendments(self) -> list[dict[str, Any]]:
-        """Changes to the config on the way, oldest first."""
-        if not self.amendments_file.exists():
-            return []
-        return [json.loads(line) for line in self.amendments_file.read_text().splitlines()]
+        """Changes to the config on the way, oldest first; after those that a person made, the doctor's."""
+        return [*_lines(self.amendments_file), *self.rollbacks()]
+
+    def rollbacks(self) -> list[dict[str, Any]]:
+        """How often the doctor has gone back to a good state: from where to where, why, and what is changed since.
+
+        They stand in the state itself, so that they are there exactly if what they tell of has happened.
+        """
+        found: list[dict[str, Any]] = json.loads(self.about().get("rollbacks", "[]"))
+        return found
 
     def save_state(
-        self, recipe: Recipe, *, step: int, images_seen: int, seconds: float, cpu_seconds: float, hardware: str
+        self,
+        recipe: Recipe,
+        *,
+        step: int,
+        images_seen: int,
+        seconds: float,
+        cpu_seconds: float,
+        hardware: str,
+        good: bool = False,
     ) -> None:
-        """Writes the state after `step` steps, replacing the one before. Both kinds of seconds are of all sittings together."""
+        """Writes the state after `step` steps, replacing the one before. Both kinds of seconds are of all sittings together.
+
+        `good`: as the one to go back to, instead.
+        """
         about = {"step": str(step), "images_seen": str(images_seen), "hardware": hardware}
-        about |= {"seconds": repr(seconds), "cpu_seconds": repr(cpu_seconds)}
-        replace_file(self.state_file, safetensors.torch.save(pack_state(recipe), metadata=about))
+        about |= {"seconds": repr(seconds), "cpu_seconds": repr(cpu_seconds), "rollbacks": json.dumps(self.rollbacks())}
+        replace_file(self.good_file if good else self.state_file, safetensors.torch.save(pack_state(recipe), metadata=about))
+
+    def roll_back(self, *, images_seen: int, spent: Mapping[str, float], changed: Mapping[str, Any], because: str) -> None:
+        """Puts the good state in the place of the newest one, with what is changed from here on written in it: all at once.
+
+        `spent`: seconds, and cpu_seconds, of which going back gives none back.
+        """
+        about = header_of(self.good_file)
+        record = {"images_seen": int(about["images_seen"]), "from": images_seen, "because": because, "changed": dict(changed)}
+        about |= {k: repr(v) for k, v in spent.items()} | {"rollbacks": json.dumps([*self.rollbacks(), record])}
+        tensors = safetensors.torch.load(self.good_file.read_bytes())
+        replace_file(self.state_file, safetensors.torch.save(tensors, metadata=about))
 
     def about(self) -> dict[str, str]:
         """What the saved state says of itself: step, images_seen, seconds, cpu_seconds, hardware. Empty where there is none."""
-        if not self.state_file.exists():
-            return {}
-        with self.state_file.open("rb") as f:  # by hand: the library opens the file twice, and it may be replaced in between
-            header = json.loads(f.read(int.from_bytes(f.read(8), "little")))
-        metadata: dict[str, str] = header["__metadata__"]
-        return metadata
+        return header_of(self.state_file) if self.state_file.exists() else {}
 
     def images_seen(self) -> int:
         """Real pictures shown so far."""
@@ -166,24 +195,56 @@ class RunDir:
         unpack_state(recipe, safetensors.torch.load(self.state_file.read_bytes()))
         return int(about["step"]), int(about["images_seen"]), float(about["seconds"])
 
-    def forget_stats_after(self, step: int) -> None:
-        """Drops the lines of steps that will be done again, and a last line cut short by a kill."""
-        kept = b"".join(json.dumps(line).encode() + b"\n" for line in self.stats() if line["step"] <= step)
-        replace_file(self.stats_file, kept)
+    def forget_after(self, step: int) -> None:
+        """Drops statistics and findings of steps that will be done again, and a last line cut short by a kill.
+
+        Findings that led back to a good state stay.
+        """
+        _write_lines(self.stats_file, [line for line in self.stats() if line["step"] <= step])
+        if self.findings_file.exists():
+            lives = len(self.rollbacks())
+            kept = [f for f in self.findings() if f["step"] <= step or f["rollbacks"] < lives]
+            _write_lines(self.findings_file, kept)
 
     def add_stats(self, line: Mapping[str, float]) -> None:
         """Appends a line to stats.jsonl."""
-        with self.stats_file.open("a") as f:
-            f.write(json.dumps(line) + "\n")
-            f.flush()
-            os.fsync(f.fileno())
+        _append(self.stats_file, line)
+
+    def add_finding(self, line: Mapping[str, Any]) -> None:
+        """Appends a line to findings.jsonl."""
+        _append(self.findings_file, line)
 
     def stats(self) -> list[dict[str, float]]:
         """The whole lines of stats.jsonl."""
-        if not self.stats_file.exists():
-            return []
-        lines = self.stats_file.read_bytes().split(b"\n")[:-1]
-        return [json.loads(line) for line in lines]
+        return _lines(self.stats_file)
+
+    def findings(self) -> list[dict[str, Any]]:
+        """What the doctor has found, oldest first."""
+        return _lines(self.findings_file)
+
+
+def header_of(path: Path) -> dict[str, str]:
+    """What a safetensors file says of itself."""
+    with path.open("rb") as f:  # by hand: the library opens the file twice, and it may be replaced in between
+        header = json.loads(f.read(int.from_bytes(f.read(8), "little")))
+    metadata: dict[str, str] = header["__metadata__"]
+    return metadata
+
+
+def _lines(path: Path) -> list[dict[str, Any]]:
+    """The whole lines of a .jsonl file; none where there is no file."""
+    return [json.loads(line) for line in path.read_bytes().split(b"\n")[:-1]] if path.exists() else []
+
+
+def _write_lines(path: Path, lines: Sequence[Mapping[str, Any]]) -> None:
+    replace_file(path, b"".join(json.dumps(line).encode() + b"\n" for line in lines))
+
+
+def _append(path: Path, line: Mapping[str, Any]) -> None:
+    with path.open("a") as f:
+        f.write(json.dumps(line) + "\n")
+        f.flush()
+        os.fsync(f.fileno())
 
 
 def borrow(run: RunDir, other: RunDir, recipe: Recipe) -> None:

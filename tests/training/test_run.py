@@ -74,6 +74,9 @@ def test_a_run_leaves_config_statistics_curves_and_sheets(straight: RunDir) -> N
     assert json.loads(straight.config_file.read_text())["name"] == "tiny"
     assert [line["images"] for line in straight.stats()] == list(range(192, 1921, 192))
     assert {"loss/d", "loss/g", "logits/real", "logits/fake", "penalty/r1", "penalty/r2"} <= straight.stats()[-1].keys()
+    signals = {"spread", "variety", "copies", "distance", "gap", "told_apart"}
+    assert {f"doctor/{name}" for name in signals} <= straight.stats()[-1].keys()
+    assert {"gradients/generator", "gradients/discriminator", "gradients/heads"} <= straight.stats()[-1].keys()
     assert Image.open(io.BytesIO(straight.curves_file.read_bytes())).format == "PNG"
     assert sorted(p.name for p in straight.samples.iterdir()) == [f"{n:010d}.png" for n in (640, 1280, 1920)]
     sheet = Image.open(io.BytesIO((straight.samples / "0000001920.png").read_bytes()))

@@ -65,6 +65,9 @@ def _run(options: argparse.Namespace) -> int:
             frames.append(camera.take(moment))
         if live:
             live(frames[-1])
+        for seed, finding in enumerate(moment.findings):
+            if finding is not None:
+                logging.info("seed %d, step %d: %s", seed, moment.step, finding.text)
 
     outcome = experiment.run(watch)
     if options.film:

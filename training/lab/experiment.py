@@ -10,6 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from training.doctor.findings import Doctor, Finding
+from training.doctor.signals import member_norms, signals
 from training.duel import Duel
 from training.ema import Ema
 from training.feed import seed_of
@@ -77,6 +79,7 @@ class Moment:
     step: int
     samples: np.ndarray  # generated points (seeds, N, D)
     scalars: dict[str, np.ndarray]  # name → (seeds,)
+    findings: tuple[Finding | None, ...] = ()  # what the doctor has to tell of each seed
 
 
 @dataclass(frozen=True)
@@ -89,6 +92,7 @@ class Outcome:
     samples: np.ndarray  # generated points at the end (seeds, N, D)
     trace: dict[str, np.ndarray]  # name → (moments, seeds); "step" → (moments,)
     cpu_seconds: float
+    findings: tuple[tuple[tuple[int, Finding], ...], ...] = ()  # of each seed: after how many steps, and what
 
 
 class Experiment:
@@ -119,6 +123,7 @@ class Experiment:
             normalise_members(self.discriminator)
         self.duel = Duel(self.generator, self.discriminator, config, Here(), uniform=self.draws.uniform, members=members)
         self.ema = Ema(self.generator, config.ema.half_life_images, config.ema.ramp)
+        self.doctors = [Doctor(config) for _ in seeds]
 
     def run(self, watch: Callable[[Moment], None] = lambda moment: None) -> Outcome:
         """Trains to the end. `watch` is told of every moment that is measured on the way."""
@@ -150,6 +155,7 @@ class Experiment:
             {"step": np.array([m.step for m in moments])}
             | {name: np.stack([m.scalars[name] for m in moments]) for name in moments[0].scalars},
             time.process_time() - began,
+            tuple(tuple((m.step, f) for m in moments if (f := m.findings[i]) is not None) for i in range(len(self.seeds))),
         )
 
     def _step(self, parts: list[tuple[Tensor, Tensor]], step: int, rates: dict[torch.optim.Optimizer, float]) -> None:
@@ -233,7 +239,20 @@ class Experiment:
             scalars[name] = np.array([float(loss(r, f)) for r, f in zip(of_real, of_fake, strict=True)])
         scalars |= {"mean": fake.mean(dim=1)[:, 0].numpy(), "sd": fake.std(dim=1)[:, 0].numpy()}
         scalars["slope"] = self._slopes(fake)
-        return Moment(step, shown, scalars)
+        return Moment(step, shown, scalars, self._examine(scalars))
+
+    def _examine(self, scalars: dict[str, np.ndarray]) -> tuple[Finding | None, ...]:
+        """What the doctors have to tell, by each seed's losses, gradients and last batch. Before the first step: nothing."""
+        batch, members = self.duel.shown, len(self.seeds)
+        if batch is None:
+            return (None,) * members
+        norms = [member_norms(network, members).tolist() for network in (self.generator, self.discriminator)]
+        told = []
+        for i, doctor in enumerate(self.doctors):
+            line = {f"loss/{name[-1]}": float(scalars[name][i]) for name in ("loss_d", "loss_g")}
+            line |= {f"doctor/{name}": value for name, value in signals(batch.member(i, members)).items()}
+            told.append(doctor.examine(line | {"gradients/generator": norms[0][i], "gradients/discriminator": norms[1][i]}))
+        return tuple(told)
 
     def _slopes(self, fake: Tensor) -> np.ndarray:
         """How steeply each discriminator rises along the first axis, a mean over generated points (seeds, N, D): (seeds,)."""

@@ -68,6 +68,7 @@ def joined(parts: Sequence[Outcome]) -> Outcome:
         trace={"step": ordered[0].trace["step"]}
         | {name: np.concatenate([part.trace[name] for part in ordered], axis=1) for name in names},
         cpu_seconds=sum(part.cpu_seconds for part in ordered),
+        findings=tuple(of_seed for part in ordered for of_seed in part.findings),
     )
 
 

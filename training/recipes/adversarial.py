@@ -17,6 +17,7 @@ from training.augment import augment
 from training.config import ConfigError, SnapshotConfig, StabiliserConfig, TrainConfig
 from training.data import LabelledImages
 from training.device import Hardware
+from training.doctor.signals import Shown
 from training.duel import Duel, Inputs
 from training.ema import Ema
 from training.guide import Guide
@@ -79,6 +80,11 @@ class AdversarialRecipe:
         return stabilised(
             lambda times: family.discriminator(hp.model_copy(update={"channels": times * hp.channels})), config, example
         )
+
+    @property
+    def shown(self) -> Shown | None:
+        """The last batch that the discriminator learned from."""
+        return self.duel.shown
 
     def begin(self, data: LabelledImages, progress: Progress) -> None:
         if self.virtual_batch:

@@ -23,6 +23,7 @@ from training.config import ConfigError, SnapshotConfig, TrainConfig
 from training.contrast import PatchContrast
 from training.data import TrainingData
 from training.device import Hardware
+from training.doctor.signals import Shown
 from training.ema import Ema
 from training.losses import adversarial_loss, gradient_penalty
 from training.optimizers import make_optimizer
@@ -83,6 +84,7 @@ class CycleganRecipe:
             "generator": self.there, "back": self.back, "judge_b": self.judge_b, "judge_a": self.judge_a,
             "ema": self.ema_there.network, "ema_back": self.ema_back.network, "pool_b": self.pool_b, "pool_a": self.pool_a,
         }  # fmt: skip
+        self.shown: Shown | None = None  # for the doctor
         self.contrasts: tuple[PatchContrast, ...] = ()
         if config.loss.contrast:
             full, half, quarter = hparams.widths
@@ -120,6 +122,7 @@ class CycleganRecipe:
                 identity = F.l1_loss(self.there(b).float(), b) + F.l1_loss(self.back(a).float(), a)
             loss = loss + IDENTITY_EVERY * self.weights.identity * identity
             stats["loss/identity"] = identity.detach()
+        self.shown = Shown(b, fake_b.detach())
         self.opt_g.zero_grad(set_to_none=True)
         torch.autograd.backward(loss)
         for network in (self.there, self.back, *self.contrasts):

@@ -24,6 +24,7 @@ from models.progress import Progress
 from training.config import ConfigError, SnapshotConfig, TrainConfig
 from training.data import TrainingData
 from training.device import Hardware
+from training.doctor.signals import Shown
 from training.ema import Ema
 from training.holes import random_holes
 from training.losses import adversarial_loss, gradient_penalty, normalise_spectrally
@@ -92,6 +93,7 @@ class PairedRecipe:
         self.networks: dict[str, nn.Module] = {"generator": self.generator, "ema": self.ema.network}
         self.opt_g = make_optimizer(self.generator.parameters(), config.optimizer)
         self.optimizers: dict[str, Optimizer] = {"generator": self.opt_g}
+        self.shown: Shown | None = None  # for the doctor
         self.discriminator: nn.Module | None = None
         if config.loss.adversarial_weight > 0:
             self.discriminator = hardware.place(family.discriminator(hparams))
@@ -170,6 +172,7 @@ class PairedRecipe:
                     penalty = gradient_penalty(logits.flatten(1).mean(dim=1), images)  # of a picture, whatever its patches
                     loss = loss + gamma / 2 * self.weights.penalty_every * penalty
                     stats[f"penalty/{name}"] = penalty.detach()
+        self.shown = Shown(real.detach(), fake.detach(), real_logits.detach(), fake_logits.detach())
         self.opt_d.zero_grad(set_to_none=True)
         torch.autograd.backward(loss)
         self.hardware.average_gradients(discriminator)
