@@ -130,11 +130,12 @@ def listing(labels: tuple[str, ...]) -> str:
 
 def resolution_of(model: Served, asked: int | None) -> int:
     """The side of the pictures to draw, px. Raises `InvalidRequestError` for one that the model does not have."""
-    *smaller, largest = model.resolutions
-    if asked is not None and asked != largest and asked not in smaller:
+    if asked is None:
+        return model.resolutions[-1]
+    if asked not in model.resolutions:
         listed = ", ".join(map(str, model.resolutions))
         raise InvalidRequestError("resolution", f"this model draws pictures of {listed} px, and none of {asked}")
-    return asked or largest
+    return asked
 
 
 def explicit(z: list[list[float]], z_dim: int, field: str) -> Tensor:

@@ -95,6 +95,8 @@ class Generator(nn.Module):
         self.ups = nn.ModuleList(Up(a, b) for a, b in itertools.pairwise(hp.widths))
         self.to_image = Head(first, hp.channels)
         self.to_detail = nn.ModuleList(Head(width, hp.channels, bias=False) for width in hp.widths[1:])
+        for parameter in self.to_detail.parameters():
+            nn.init.zeros_(parameter)  # a level begins as the picture below, and not with noise on it
 
     def forward(self, z: Tensor, stage: Stage | None = None) -> Tensor:
         resolution, alpha = stage or self.grown
