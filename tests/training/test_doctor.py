@@ -125,6 +125,21 @@ def test_the_advice_names_keys_of_the_config_and_values() -> None:
         assert words in found.text
 
 
+@pytest.mark.parametrize(
+    ("switches", "advised"),
+    [
+        (("optimizer.learning_rate=0.3", "optimizer.d_learning_rate=1e-3"), "optimizer.learning_rate=0.001 (now 0.3)"),
+        (("optimizer.d_learning_rate=1e-8",), "optimizer.d_learning_rate=0.001 (now 1e-08)"),
+        (("loss.r1=1000",), "loss.r1=1e+02 (now 1000)"),
+        (("optimizer.learning_rate=30.0",), "optimizer.learning_rate=0.001 (now 30)"),
+    ],
+)
+def test_the_advice_leads_to_usual_values(switches: tuple[str, ...], advised: str) -> None:
+    doctor = Doctor(LabConfig().but(*switches))
+    found = [doctor.examine({**WELL, "doctor/variety": 0.0}) for _ in range(8)][-1]
+    assert found is not None and advised in found.text
+
+
 def test_gentler_is_half_the_rate_and_three_times_the_penalty(tmp_path: Path) -> None:
     config = load_config(write_config(tmp_path / "tiny.toml", tmp_path, tmp_path), ["optimizer.d_learning_rate=1e-3"])
     changed = difference(config, gentler(config, 2))

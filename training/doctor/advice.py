@@ -1,12 +1,15 @@
 """What the doctor says: what is seen, why it probably is so, and which key of the config to set to which value."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from training.config import LossConfig, OptimizerConfig
 
 Line = Mapping[str, float]
+USUAL = {"adam": 1e-3, "rmsprop": 1e-3, "sgd": 0.03}  # learning rates that small networks stand
 UNEQUAL = 3.0  # times the other's rate: more is a likely cause
+FIRM = 10.0  # γ of R1 that is more likely too much than too little
 DEAD = 1e-6  # norm of the generator's gradient below which it learns nothing
 
 
@@ -21,10 +24,9 @@ class Treated(Protocol):
 
 def no_number(names: Sequence[str], config: Treated) -> str:
     """A loss, a signal or a gradient is NaN or infinite."""
-    rate = config.optimizer.learning_rate
     return (
         f"Training has diverged: {', '.join(names[:3])} became NaN or infinite. A step was too long. "
-        f"Set optimizer.learning_rate={rate / 3:.2g} (now {rate:g}){_firmer(config)}"
+        f"Set {_slower(config)}, {_penalty(config)}"
     )
 
 
@@ -47,9 +49,8 @@ def no_variety(line: Line, config: Treated) -> str:
         why = f"The generator outruns the discriminator, whose rate is {ours / theirs:.0f} times lower"
     else:
         why = "The generator has found one picture that pleases (mode collapse), or its latent does not reach the picture"
-    rate = theirs if ours > UNEQUAL * theirs else ours / 3
-    slower = f"optimizer.learning_rate={rate:.2g} (now {ours:g})"
-    return f"{seen}. {why}. Set {slower}{_firmer(config)}, stabilisers.minibatch=deviation"
+    rate = _same_rate(config) if ours > UNEQUAL * theirs else _slower(config)
+    return f"{seen}. {why}. Set {rate}, {_penalty(config)}, stabilisers.minibatch=deviation"
 
 
 def running_away(line: Line, config: Treated) -> str:
@@ -57,10 +58,8 @@ def running_away(line: Line, config: Treated) -> str:
     values = {name: value for name, value in line.items() if name == "doctor/gap" or name.startswith("gradients/")}
     name = max(values, key=lambda key: abs(values[key]))
     bound = "" if config.loss.adversarial != "wasserstein" else ": nothing bounds the critic enough"
-    remedy = "loss.gradient_penalty=10, loss.penalty_every=1" if bound else _firmer(config).removeprefix(", ")
-    return (
-        f"{name} has run away to {values[name]:.3g}{bound}. Set {remedy}, or optimizer.learning_rate={rates(config)[0] / 3:.2g}"
-    )
+    remedy = "loss.gradient_penalty=10, loss.penalty_every=1" if bound else _penalty(config)
+    return f"{name} has run away to {values[name]:.3g}{bound}. Set {remedy}, or {_slower(config)}"
 
 
 def too_strong(line: Line, config: Treated) -> str:
@@ -72,13 +71,13 @@ def too_strong(line: Line, config: Treated) -> str:
     ours, theirs = rates(config)
     if config.loss.adversarial == "minimax":
         why = "minimax gives the generator no gradient where the discriminator is sure"
-        remedy = "loss.adversarial=non-saturating" + _firmer(config)
+        remedy = f"loss.adversarial=non-saturating, {_penalty(config)}"
     elif theirs > UNEQUAL * ours:
         why = f"The discriminator learns {theirs / ours:.3g} times faster"
-        remedy = f"optimizer.learning_rate={theirs:g} (now {ours:g}), or optimizer.d_learning_rate={ours:g}"
+        remedy = _same_rate(config)
     else:
         why = "It is too strong for this generator"
-        remedy = _firmer(config).removeprefix(", ")
+        remedy = _penalty(config)
     fewer = ", optimizer.d_steps=1" if config.optimizer.d_steps > 1 else ""
     return f"{seen}. {why}. Set {remedy}{fewer}"
 
@@ -95,11 +94,11 @@ def too_weak(line: Line, config: Treated) -> str:
 
 def far_off(line: Line, config: Treated) -> str:
     """Generated pictures stay away from real ones, and the discriminator only half sees it."""
-    rate, variety = config.optimizer.learning_rate, line.get("doctor/variety", 1.0)
+    variety = line.get("doctor/variety", 1.0)
     return (
         f"Generated pictures come no nearer to real ones (distance {line['doctor/distance']:.2f}, variety {variety:.2f} of "
         f"theirs): the networks circle each other, part of the data is not drawn, or a network is too small. "
-        f"Set optimizer.learning_rate={rate / 3:.2g} (now {rate:g}){_firmer(config)}; if that does not help, widen hparams"
+        f"Set {_slower(config)}, {_penalty(config)}; if that does not help, widen hparams"
     )
 
 
@@ -109,8 +108,25 @@ def rates(config: Treated) -> tuple[float, float]:
     return ours, config.optimizer.d_learning_rate or ours
 
 
-def _firmer(config: Treated) -> str:
-    """The advice to raise a gradient penalty, behind a comma."""
-    if config.loss.gradient_penalty:
-        return f", loss.gradient_penalty={3 * config.loss.gradient_penalty:g} (now {config.loss.gradient_penalty:g})"
-    return f", loss.r1={max(3 * config.loss.r1, 0.1):g} (now {config.loss.r1:g})"
+def _slower(config: Treated) -> str:
+    """The advice to take a third of the generator's rate, or a usual one."""
+    rate = config.optimizer.learning_rate
+    return f"optimizer.learning_rate={min(rate / 3, USUAL[config.optimizer.algorithm]):.2g} (now {rate:g})"
+
+
+def _same_rate(config: Treated) -> str:
+    """The advice to give both networks one rate: of the two that nearest to a usual one."""
+    ours, theirs = rates(config)
+    usual = USUAL[config.optimizer.algorithm]
+    if abs(math.log(ours / usual)) <= abs(math.log(theirs / usual)):
+        return f"optimizer.d_learning_rate={ours:g} (now {theirs:g})"
+    return f"optimizer.learning_rate={theirs:g} (now {ours:g})"
+
+
+def _penalty(config: Treated) -> str:
+    """The advice to raise a gradient penalty, or to lower one that is very high."""
+    loss = config.loss
+    if loss.gradient_penalty:
+        return f"loss.gradient_penalty={3 * loss.gradient_penalty:g} (now {loss.gradient_penalty:g})"
+    new = loss.r1 / 10 if loss.r1 > FIRM else max(3 * loss.r1, 0.1)
+    return f"loss.r1={new:.2g} (now {loss.r1:g})"
