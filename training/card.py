@@ -19,13 +19,13 @@ def write_card(manifest: Manifest, config: TrainConfig, skipped: Sequence[str]) 
         told = (f"`{code.name}` ({', '.join(code.values) or 'from -1 to 1'})" for code in manifest.codes)
         labels += f"\n\nCodes: {'; '.join(told)}."
     amended = "".join(map(told_of, training.amendments))
-    origin = ""
-    if training.start:
-        began = training.start
-        origin = (
+    origin, began = "", training.start
+    while began:
+        origin += (
             f"\n- Started from the networks of the run `{began['name']}`, which had seen {began['images_seen']:,} pictures in "
             f"{began['seconds'] / 3600:.2f} hours; its config is in the manifest."
         )
+        began = began["start"]
     taken, shown = "a picture", "pictures that it never saw"
     if "z_dim" in manifest.hparams:
         taken, shown = f"z of {manifest.hparams['z_dim']} numbers", "pictures of seeds 0, 1, 2, …"
