@@ -15,7 +15,7 @@ serve: $(VENV)/.serve  ## set everything up and serve the shipped models on http
 	$(BIN)/python -m app
 
 test: $(VENV)/.dev  ## set everything up and run all tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
 check: $(VENV)/.dev  ## lint, formatting, types
 	$(BIN)/ruff check .
