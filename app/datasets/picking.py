@@ -116,10 +116,9 @@ class Picker:
         """Which pictures are drawn again, and why; each for one reason. What was compared is put into `near`."""
         wanted = self._spec.filter
         refused: dict[str, set[int]] = {}
-        if wanted.min_confidence is not None:
+        if wanted.reads:
             sure = await self._read(FILTER, shown)
-            unsure = {i for i, row in zip(shown, sure, strict=True) if row[self._label(i)] < wanted.min_confidence}
-            refused[CONFIDENCE] = unsure
+            refused[CONFIDENCE] = {i for i, row in zip(shown, sure, strict=True) if not wanted.passes(row[self._label(i)])}
         if wanted.max_similarity is not None:
             left = {i: picture for i, picture in shown.items() if i not in refused.get(CONFIDENCE, ())}
             close = await self._nearest(left)

@@ -107,8 +107,9 @@ class Datasets:
         proof = served.manifest.proof
         if order.filter.max_similarity is not None and proof is None:
             raise InvalidRequestError("filter.max_similarity", f"this model {WITHOUT} an index of its training pictures")
-        if order.filter.min_confidence is not None and (proof is None or FILTER not in proof.readers):
-            raise InvalidRequestError("filter.min_confidence", f"this model {WITHOUT} a classifier to filter with")
+        if order.filter.reads and (proof is None or FILTER not in proof.readers):
+            limit = "max_confidence" if order.filter.min_confidence is None else "min_confidence"
+            raise InvalidRequestError(f"filter.{limit}", f"this model {WITHOUT} a classifier to filter with")
         if order.measure_usefulness and (proof is None or proof.real is None):
             raise InvalidRequestError(
                 "measure_usefulness", f"this model {WITHOUT} real pictures: send some to POST /v1/datasets/{{id}}/report later"

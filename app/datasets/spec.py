@@ -15,16 +15,28 @@ ORDER_STREAM = 1  # of the random numbers that decide the order; pictures have s
 class Filter:
     """Which pictures are drawn again. Without limits: none.
 
-    `min_confidence`: 0 … 1, of the class that was asked for, as a classifier of the real pictures sees it. `max_similarity`:
-    0 … 1, to the nearest training picture (see `models.copies`).
+    `min_confidence`, `max_confidence`: 0 … 1, of the class that was asked for, as a classifier of the real pictures sees it:
+    below the band labels are wrong, above it pictures teach little. `max_similarity`: 0 … 1, to the nearest training picture
+    (see `models.copies`).
     """
 
     min_confidence: float | None = None
+    max_confidence: float | None = None
     max_similarity: float | None = None
 
     def as_json(self) -> dict[str, float]:
         """The limits that there are."""
         return {name: limit for name, limit in vars(self).items() if limit is not None}
+
+    @property
+    def reads(self) -> bool:
+        """Whether it asks a classifier."""
+        return self.min_confidence is not None or self.max_confidence is not None
+
+    def passes(self, confidence: float) -> bool:
+        """Whether a picture may stay of whose class the classifier is so sure."""
+        low, high = self.min_confidence, self.max_confidence
+        return (low is None or confidence >= low) and (high is None or confidence <= high)
 
 
 @dataclass(frozen=True)

@@ -20,9 +20,18 @@ class FilterRequest(BaseModel):
     min_confidence: Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)] | None = Field(
         None, description="how sure a classifier of the real pictures has to be of the class that was asked for"
     )
+    max_confidence: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)] | None = Field(
+        None, description="how sure it may be at most: pictures above teach little"
+    )
     max_similarity: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)] | None = Field(
         None, description="to the nearest training picture; 1: a copy. The model's card and the report tell what is usual"
     )
+
+    @model_validator(mode="after")
+    def _leaves_a_band(self) -> Self:
+        if self.min_confidence is not None and self.max_confidence is not None and self.min_confidence > self.max_confidence:
+            raise ValueError("min_confidence is above max_confidence: no picture could pass")
+        return self
 
 
 class DatasetRequest(RequestBody):

@@ -131,6 +131,18 @@ def test_the_filter_leaves_what_it_should_and_counts_stay_exact(zoo: Path) -> No
     run(check())
 
 
+def test_a_band_of_confidence_has_two_ends(zoo: Path) -> None:
+    async def check() -> None:
+        async with engine_of(zoo) as engine:
+            plain, _ = await picked(engine, spec())
+            low, high = np.quantile(await confidences(engine, plain), (0.2, 0.8)).tolist()
+            rows, _ = await picked(engine, spec(min_confidence=low, max_confidence=high))
+            assert {row.seed for row in plain} != {row.seed for row in rows}
+            assert all(low <= sure <= high for sure in await confidences(engine, rows))
+
+    run(check())
+
+
 def test_what_is_picked_does_not_depend_on_how_it_is_cut_up(zoo: Path) -> None:
     async def check() -> None:
         async with engine_of(zoo) as engine:

@@ -283,6 +283,8 @@ def test_files_come_in_parts(client: httpx2.Client, jobs: dict[str, dict[str, An
         ({"per_class": 1, "filter": {"min_confidence": 0.9}}, 422, "invalid-request", "without a classifier"),
         ({"per_class": 1, "filter": {"max_similarity": 0.9}}, 422, "invalid-request", "without an index"),
         ({"per_class": 1, "filter": {"min_confidence": 1.5}}, 422, "invalid-request", "min_confidence"),
+        ({"per_class": 1, "filter": {"max_confidence": 0.9}}, 422, "invalid-request", "without a classifier"),
+        ({"per_class": 1, "filter": {"min_confidence": 0.9, "max_confidence": 0.8}}, 422, "invalid-request", "no picture"),
         ({"per_class": 1, "filter": {"sharp": 1}}, 422, "invalid-request", "sharp"),
         ({"per_class": 1, "measure_usefulness": True}, 422, "invalid-request", "without real pictures"),
         ({"per_class": 1, "webhook": "http://127.0.0.1/"}, 422, "invalid-request", "GANYMEDE_WEBHOOK_HOSTS"),
