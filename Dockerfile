@@ -7,7 +7,7 @@ WORKDIR /srv/ganymede
 # Dependencies change seldom and are large: a stage and a layer of their own, which pyproject.toml alone decides.
 # Say --build-arg PIP_INDEX_URL=... for another index, such as that of PyTorch's CPU builds.
 FROM base AS dependencies
-# And --build-arg EXTRAS="postgres s3" for data sets in PostgreSQL and in a bucket.
+# And --build-arg EXTRAS=postgres for data sets whose jobs are in PostgreSQL.
 ARG PIP_INDEX_URL
 ARG EXTRAS=""
 COPY pyproject.toml .

@@ -12,6 +12,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from app.engine.options import DeviceName, Precision
 
 PREFIX = "GANYMEDE_"
+STORAGES = ("s3", "gs", "abfss", "hdfs", "file")  # of which Arrow has file systems; it takes a while to be asked itself
 OF_OTHERS = frozenset({"GANYMEDE_DATA"})  # the tools beside the service have variables too
 
 
@@ -68,7 +69,7 @@ class Settings(BaseSettings):
         60_000, ge=1, le=3_600_000, description="time for a request that sends no X-Deadline-Ms; the most it may ask for"
     )
     storage_dir: str = Field(
-        "storage", min_length=1, description="where data sets are kept: a folder, or a URL that fsspec opens, such as s3://…"
+        "storage", min_length=1, description="where data sets are kept: a folder, or a URL that Arrow opens, such as s3://…"
     )
     database_url: SecretStr | None = Field(
         None, description="of the data sets' database, as SQLAlchemy has it; default: SQLite in GANYMEDE_STORAGE_DIR"
@@ -119,6 +120,14 @@ class Settings(BaseSettings):
     @classmethod
     def _any_case(cls, value: object) -> object:
         return value.lower() if isinstance(value, str) else value
+
+    @field_validator("storage_dir")
+    @classmethod
+    def _is_a_known_place(cls, value: str) -> str:
+        scheme, is_url, _ = value.partition("://")
+        if is_url and scheme not in STORAGES:
+            raise ValueError(f"files can be kept in a folder or under {', '.join(f'{s}://' for s in STORAGES)}")
+        return value
 
     @property
     def database(self) -> str:

@@ -1,4 +1,4 @@
-"""Where the files of jobs are: a local folder, or anything that fsspec opens by its URL (s3://…). `<job>/<file>`.
+"""Where the files of jobs are: a local folder, or anything that Arrow opens by its URL (s3://…). `<job>/<file>`.
 
 Plain blocking functions, for helper threads. A file is there as a whole or not at all.
 """
@@ -10,9 +10,9 @@ import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
-import fsspec
+from pyarrow import fs
 
 from models.checkpoint import sync_folder
 
@@ -87,11 +87,10 @@ class LocalStorage(Storage):
 
 
 class RemoteStorage(Storage):
-    """A bucket, or whatever else fsspec knows. Files are written here first, and are put there in one go."""
+    """A bucket, or whatever else Arrow knows. Files are written here first, and are put there in one go."""
 
     def __init__(self, url: str) -> None:
-        fs, root = fsspec.core.url_to_fs(url)
-        self._fs: Any = fs
+        self._fs, root = fs.FileSystem.from_uri(url)
         self._root = root.rstrip("/")
 
     @contextlib.contextmanager
@@ -99,28 +98,29 @@ class RemoteStorage(Storage):
         with tempfile.NamedTemporaryFile(prefix="ganymede-") as out:
             yield out
             out.flush()
-            self._fs.put_file(out.name, f"{self._root}/{job}/{name}")
+            here = fs.LocalFileSystem()
+            fs.copy_files(out.name, self._path(job, name), source_filesystem=here, destination_filesystem=self._fs)
 
     def read(self, job: str, name: str) -> IO[bytes]:
-        opened: IO[bytes] = self._fs.open(f"{self._root}/{job}/{name}", "rb")
+        opened: IO[bytes] = self._fs.open_input_file(self._path(job, name))
         return opened
 
     def remove(self, job: str, name: str) -> None:
         with contextlib.suppress(FileNotFoundError):
-            self._fs.rm_file(f"{self._root}/{job}/{name}")
+            self._fs.delete_file(self._path(job, name))
 
     def delete(self, job: str) -> None:
         with contextlib.suppress(FileNotFoundError):
-            self._fs.rm(f"{self._root}/{job}", recursive=True)
+            self._fs.delete_dir(self._path(job))
 
     def jobs(self) -> list[str]:
-        try:
-            return [entry.rstrip("/").rpartition("/")[2] for entry in self._fs.ls(self._root, detail=False)]
-        except FileNotFoundError:
-            return []
+        return [entry.base_name for entry in self._fs.get_file_info(fs.FileSelector(self._root, allow_not_found=True))]
 
     def clean(self, job: str) -> None:
         """Nothing that is unfinished is ever there."""
+
+    def _path(self, *names: str) -> str:
+        return "/".join((self._root, *names))
 
 
 def open_storage(place: str) -> Storage:

@@ -53,7 +53,8 @@ def test_every_setting_is_documented_as_it_is() -> None:
 @pytest.mark.parametrize(
     ("name", "value"),
     [("PORT", "70000"), ("PORT", "x"), ("DEVICE", "tpu"), ("PRECISION", "int8"), ("MAX_PIXELS", "0"), ("LOG_LEVEL", "loud"),
-     ("MAX_QUEUE_PIXELS", "1000"), ("CPU_THREADS", "0"), ("DEFAULT_MODEL", "../x")],
+     ("MAX_QUEUE_PIXELS", "1000"), ("CPU_THREADS", "0"), ("DEFAULT_MODEL", "../x"), ("STORAGE_DIR", "s3://a/b"),
+     ("STORAGE_DIR", "ftp://a/b")],
 )  # fmt: skip
 def test_bad_settings_are_refused(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
     monkeypatch.setenv(f"GANYMEDE_{name}", value)
