@@ -20,7 +20,7 @@ CODEC_REVISION = 2  # raise it when the same pixels come to be encoded as other 
 def etag(served: Served, device: Device, order: DrawOrder, resolution: int, label: int | None, format_name: str) -> str:
     """Equal for equal bytes: a hash of everything that a picture's bytes depend on, the build included."""
     digest = _of_model(served.manifest.weights.sha256, served.key, device.name, device.precision).copy()
-    digest.update(json.dumps([order.seed, resolution, label, order.truncation, format_name]).encode())
+    digest.update(repr((order.seed, resolution, label, order.truncation, format_name)).encode())
     return f'"{digest.hexdigest()[:32]}"'
 
 

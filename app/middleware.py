@@ -9,12 +9,12 @@ import re
 import time
 from collections.abc import Awaitable, Callable
 
-from fastapi.datastructures import Headers
 from pydantic import SecretStr
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.errors import RETRY_SOON_S, RequestError, problem_response
-from app.telemetry import Metrics, log_quickly
+from app.headers import header
+from app.telemetry import Metrics, RequestLine, log_request
 
 log = logging.getLogger("app.requests")
 
@@ -37,7 +37,7 @@ class RequestContext:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        asked = Headers(scope=scope).get("x-request-id", "")
+        asked = header(scope, b"x-request-id") or ""
         request_id = asked if SANE_ID.fullmatch(asked) else f"{random.getrandbits(128):032x}"
         scope.setdefault("state", {})["request_id"] = request_id
         status = CLIENT_GONE
@@ -72,8 +72,8 @@ class RequestContext:
             self._metrics.problems.labels(problem).inc()
         level = logging.DEBUG if scope["path"] in OPEN_PATHS else logging.INFO  # probes come every few seconds for ever
         if log.isEnabledFor(level):
-            details = {"request_id": request_id, "method": method, "path": scope["path"], "route": route, "status": status}
-            log_quickly(log, level, "request", details | {"model": model, "ms": round(seconds * 1000, 2)})
+            line = RequestLine(request_id, method, scope["path"], route, status, model, round(seconds * 1000, 2))
+            log_request(log, level, line)
 
 
 class Auth:
@@ -89,7 +89,7 @@ class Auth:
             await self._app(scope, receive, send)
             return
         keys = self._metrics_keys if scope["path"] == "/metrics" else self._keys
-        if keys and not self._has_key(Headers(scope=scope).get("authorization", ""), keys):
+        if keys and not self._has_key(header(scope, b"authorization") or "", keys):
             headers = {"WWW-Authenticate": 'Bearer realm="ganymede"'}
             detail = "send a valid key as `Authorization: Bearer …`"
             await problem_response("unauthorized", detail, scope["path"], headers)(scope, receive, send)
@@ -137,7 +137,7 @@ class Body:
 
     async def _read(self, scope: Scope, receive: Receive) -> bytes:
         """The whole body. Raises `RequestError` if it is too large, too slow or one too many, and `ClientGoneError`."""
-        declared = Headers(scope=scope).get("content-length", "")
+        declared = header(scope, b"content-length") or ""
         if declared.isascii() and declared.isdigit() and (len(declared) > 18 or int(declared) > self._limit):
             raise self._too_large()
         first = await receive()

@@ -68,6 +68,7 @@ def configuration(app: ASGIApp | str, settings: Settings) -> uvicorn.Config:
         log_config=None,
         access_log=False,  # the app logs requests itself, with their ids
         server_header=False,
+        proxy_headers=False,  # nothing here asks who the caller is, or how it came
         ws_max_size=settings.max_body_bytes,
         timeout_graceful_shutdown=settings.shutdown_seconds,
     )

@@ -5,7 +5,7 @@ import contextlib
 import dataclasses
 import logging
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -136,11 +136,15 @@ class Library:
         return loaded
 
 
-@contextlib.contextmanager
-def about(served: Served) -> Iterator[None]:
-    """Lets errors raised inside say which model they are about."""
-    try:
-        yield
-    except EngineError as error:
-        error.model = served.key
-        raise
+class about:  # noqa: N801  # like contextlib.suppress
+    """A context: errors raised inside say which model they are about."""
+
+    def __init__(self, served: Served) -> None:
+        self._served = served
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        if isinstance(error, EngineError):
+            error.model = self._served.key
