@@ -15,6 +15,7 @@ from uvicorn.supervisors import Multiprocess
 
 from app.engine.device import open_device
 from app.main import create_service
+from app.protocol import Protocol
 from app.settings import Settings
 from app.telemetry import configure_logging
 
@@ -62,6 +63,7 @@ def configuration(app: ASGIApp | str, settings: Settings) -> uvicorn.Config:
     return uvicorn.Config(
         app,
         factory=isinstance(app, str),
+        http=Protocol,
         host=settings.host,
         port=settings.port,
         workers=settings.processes,

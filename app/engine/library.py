@@ -122,7 +122,8 @@ class Library:
         served = Served(folder, checkpoint.manifest, checkpoint.hparams)
         self.residents.admit(served.key, resident, make_room=False)
         network = resident.network
-        log.info("model %s@%d runs %s pictures at a time, %d are enough", *served.key, network.sizes, network.enough)
+        where = "on the event loop" if network.quick else "in lanes"
+        log.info("model %s@%d runs %s pictures at a time, %d are enough, %s", *served.key, network.sizes, network.enough, where)
         return served
 
     def _load(self, folder: Path) -> tuple[Checkpoint, Resident]:
