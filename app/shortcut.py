@@ -32,8 +32,8 @@ class Shortcut:
         self._handlers = handlers
         direct = [route for route in routes if isinstance(route, Direct)]
         self._ways = {
-            method: [Way(route, compile_path(route.path)[0]) for route in direct if method in route.methods]
-            for method in {method for route in direct for method in route.methods}
+            method: [Way(route, compile_path(route.path)[0]) for route in direct if method in (route.methods or ())]
+            for method in {method for route in direct for method in route.methods or ()}
         }
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
