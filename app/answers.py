@@ -89,8 +89,9 @@ class Rendering:
             codec = CODECS[self.format_name]
             body, media_type = self._joined(drawing.pieces), codec.media_type
         encode_ms = drawing.encode_ms + (time.perf_counter() - began) * 1000
-        timing = {"queue": drawing.queue_ms, "inference": drawing.inference_ms, "encode": encode_ms}
-        headers["Server-Timing"] = ", ".join(f"{name};dur={ms:.3f}" for name, ms in timing.items())
+        headers["Server-Timing"] = (
+            f"queue;dur={drawing.queue_ms:.3f}, inference;dur={drawing.inference_ms:.3f}, encode;dur={encode_ms:.3f}"
+        )
         return Answer(body, media_type, headers)
 
     def headers(self, model: Served, seeds: Sequence[int | None]) -> dict[str, str]:

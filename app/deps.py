@@ -18,6 +18,7 @@ from starlette.exceptions import HTTPException
 from app.codecs.upload import PictureError, PictureTooLargeError, UnsupportedPictureError, Upload, read_picture
 from app.engine.engine import Engine
 from app.errors import RETRY_SOON_S, RequestError
+from app.headers import header
 from app.negotiation import negotiate, offers
 from app.schemas.pictures import PicturesRequest
 from app.settings import Settings
@@ -65,7 +66,7 @@ def _negotiated(wanted: str | None, accept: str | None, moving: bool) -> str:
 def timeout_of(request: Request) -> float:
     """How long this request may take, seconds. The caller's deadline can only shorten the server's."""
     most: int = settings_of(request).deadline_ms
-    asked = request.headers.get("x-deadline-ms")
+    asked = header(request.scope, b"x-deadline-ms")
     if asked is None:
         return most / 1000
     if not (asked.isascii() and asked.isdigit() and len(asked) <= 18 and int(asked) >= 1):
@@ -78,7 +79,7 @@ def address_of(request: Request, model: type[M]) -> M:
     """The path's and the query's parameters. Raises `invalid-request`."""
     path = request.path_params
     try:
-        return model.model_validate({**request.query_params, **path})
+        return model.model_validate({**request.query_params, **path} if request.scope["query_string"] else path)
     except ValidationError as error:
         raise _invalid(error, lambda loc: "path" if loc[0] in path else "query") from None
 

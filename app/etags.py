@@ -19,16 +19,16 @@ CODEC_REVISION = 2  # raise it when the same pixels come to be encoded as other 
 
 def etag(served: Served, device: Device, order: DrawOrder, resolution: int, label: int | None, format_name: str) -> str:
     """Equal for equal bytes: a hash of everything that a picture's bytes depend on, the build included."""
-    digest = _of_model(served.manifest.weights.sha256, served.key, device.name, device.precision).copy()
-    digest.update(json.dumps([order.seed, resolution, label, order.truncation, format_name]).encode())
+    digest = _of_model(served, device.name, device.precision).copy()
+    digest.update(repr((order.seed, resolution, label, order.truncation, format_name)).encode())
     return f'"{digest.hexdigest()[:32]}"'
 
 
 @functools.lru_cache(maxsize=256)
-def _of_model(weights: str, key: tuple[str, int], device: str, precision: str) -> Any:
+def _of_model(served: Served, device: str, precision: str) -> Any:
     """The part of the hash that all pictures of a model share."""
     builds = [torch.__version__, numpy.__version__, PIL.__version__, isal.__version__, CODEC_REVISION]
-    return hashlib.sha256(json.dumps([weights, *key, device, precision, *builds]).encode())
+    return hashlib.sha256(json.dumps([served.manifest.weights.sha256, *served.key, device, precision, *builds]).encode())
 
 
 def matches(if_none_match: str | None, tag: str) -> bool:

@@ -13,6 +13,7 @@ from app.datasets.webhooks import Webhooks
 from app.engine.device import open_device
 from app.engine.engine import Engine, EngineConfig
 from app.settings import Settings
+from app.telemetry import flush_log
 
 MB = 2**20
 HOUR_S = 3600
@@ -61,5 +62,8 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     engine = build_engine(app)
     app.state.engine = engine
     app.state.datasets = datasets = build_datasets(app, engine)
-    async with engine.running(), datasets.running():
-        yield
+    try:
+        async with engine.running(), datasets.running():
+            yield
+    finally:
+        flush_log()  # a process that is told to stop may end without its own last words

@@ -8,13 +8,14 @@ import random
 import re
 import time
 from collections.abc import Awaitable, Callable
+from typing import Any
 
-from fastapi.datastructures import Headers
 from pydantic import SecretStr
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.errors import RETRY_SOON_S, RequestError, problem_response
-from app.telemetry import Metrics, log_quickly
+from app.headers import header
+from app.telemetry import Metrics, RequestLine, log_request
 
 log = logging.getLogger("app.requests")
 
@@ -22,7 +23,7 @@ SANE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/+=@-]{0,127}")
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 OPEN_PATHS = frozenset({"/healthz", "/readyz"})
 PIECE_BYTES = 256 * 1024  # of an answer: the next is sent when the caller has taken in most of the last
-PATIENCE_S = 0.02  # requests that are answered by then are not watched for a client that goes away
+PATIENCE_S = 0.1  # requests that are answered by then are not watched for a client that goes away
 CLIENT_GONE = 499  # as nginx logs it; nobody is there to read it
 
 
@@ -37,7 +38,7 @@ class RequestContext:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        asked = Headers(scope=scope).get("x-request-id", "")
+        asked = header(scope, b"x-request-id") or ""
         request_id = asked if SANE_ID.fullmatch(asked) else f"{random.getrandbits(128):032x}"
         scope.setdefault("state", {})["request_id"] = request_id
         status = CLIENT_GONE
@@ -72,8 +73,8 @@ class RequestContext:
             self._metrics.problems.labels(problem).inc()
         level = logging.DEBUG if scope["path"] in OPEN_PATHS else logging.INFO  # probes come every few seconds for ever
         if log.isEnabledFor(level):
-            details = {"request_id": request_id, "method": method, "path": scope["path"], "route": route, "status": status}
-            log_quickly(log, level, "request", details | {"model": model, "ms": round(seconds * 1000, 2)})
+            line = RequestLine(request_id, method, scope["path"], route, status, model, round(seconds * 1000, 2))
+            log_request(log, level, line)
 
 
 class Auth:
@@ -89,7 +90,7 @@ class Auth:
             await self._app(scope, receive, send)
             return
         keys = self._metrics_keys if scope["path"] == "/metrics" else self._keys
-        if keys and not self._has_key(Headers(scope=scope).get("authorization", ""), keys):
+        if keys and not self._has_key(header(scope, b"authorization") or "", keys):
             headers = {"WWW-Authenticate": 'Bearer realm="ganymede"'}
             detail = "send a valid key as `Authorization: Bearer …`"
             await problem_response("unauthorized", detail, scope["path"], headers)(scope, receive, send)
@@ -137,7 +138,7 @@ class Body:
 
     async def _read(self, scope: Scope, receive: Receive) -> bytes:
         """The whole body. Raises `RequestError` if it is too large, too slow or one too many, and `ClientGoneError`."""
-        declared = Headers(scope=scope).get("content-length", "")
+        declared = header(scope, b"content-length") or ""
         if declared.isascii() and declared.isdigit() and (len(declared) > 18 or int(declared) > self._limit):
             raise self._too_large()
         first = await receive()
@@ -181,15 +182,19 @@ class Body:
 class _Client:
     """The caller of a request whose body was read already."""
 
-    def __init__(self, body: bytes, receive: Receive, send: Send, transfer_s: float) -> None:
+    def __init__(self, body: bytes, receive: Receive, send: Send, transfer_s: float, task: asyncio.Task[Any]) -> None:
         self._transfer_s = transfer_s
         self._unread: bytes | None = body
         self._receive = receive
         self._send = send
-        self._task = asyncio.current_task()
+        self._task = task
         self._watcher: asyncio.Task[None] | None = None
         self._answered = False
-        self.gone = asyncio.Event()
+
+    @functools.cached_property
+    def gone(self) -> asyncio.Event:
+        """Set when the caller has gone away before its answer was complete."""
+        return asyncio.Event()  # few requests need one
 
     async def receive(self) -> Message:
         """The body; after it, nothing until the caller has gone."""
@@ -224,11 +229,12 @@ class _Client:
         """The request is over."""
         if self._watcher is not None:
             self._watcher.cancel()
+            self._watcher = None  # or client, task and traceback would hold each other
 
     async def _watch(self) -> None:
         while (await self._receive())["type"] != "http.disconnect":
             pass
-        if not self._answered and self._task is not None:  # servers report the end of every answer as a disconnect too
+        if not self._answered:  # servers report the end of every answer as a disconnect too
             self.gone.set()
             self._task.cancel()
 
@@ -242,7 +248,7 @@ async def run_while_connected(
     """
     this = asyncio.current_task()
     assert this is not None
-    client = _Client(body, receive, send, transfer_s)
+    client = _Client(body, receive, send, transfer_s, this)
     watching = asyncio.get_running_loop().call_later(PATIENCE_S, client.watch)
     try:
         await run(client.receive, client.send)

@@ -15,6 +15,7 @@ from uvicorn.supervisors import Multiprocess
 
 from app.engine.device import open_device
 from app.main import create_service
+from app.protocol import Protocol
 from app.settings import Settings
 from app.telemetry import configure_logging
 
@@ -62,12 +63,14 @@ def configuration(app: ASGIApp | str, settings: Settings) -> uvicorn.Config:
     return uvicorn.Config(
         app,
         factory=isinstance(app, str),
+        http=Protocol,
         host=settings.host,
         port=settings.port,
         workers=settings.processes,
         log_config=None,
         access_log=False,  # the app logs requests itself, with their ids
         server_header=False,
+        proxy_headers=False,  # nothing here asks who the caller is, or how it came
         ws_max_size=settings.max_body_bytes,
         timeout_graceful_shutdown=settings.shutdown_seconds,
     )

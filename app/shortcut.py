@@ -22,7 +22,6 @@ class Way:
 
     route: Direct
     pattern: Any  # a compiled regular expression whose groups are the path's parameters
-    methods: frozenset[str]
 
 
 class Shortcut:
@@ -31,7 +30,11 @@ class Shortcut:
     def __init__(self, app: FastAPI, routes: Sequence[BaseRoute], handlers: Handlers) -> None:
         self._app = app
         self._handlers = handlers
-        self._ways = [Way(r, compile_path(r.path)[0], frozenset(r.methods or ())) for r in routes if isinstance(r, Direct)]
+        direct = [route for route in routes if isinstance(route, Direct)]
+        self._ways = {
+            method: [Way(route, compile_path(route.path)[0]) for route in direct if method in (route.methods or ())]
+            for method in {method for route in direct for method in route.methods or ()}
+        }
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         found = self._find(scope) if scope["type"] == "http" else None
@@ -51,8 +54,7 @@ class Shortcut:
         await response(scope, receive, send)
 
     def _find(self, scope: Scope) -> tuple[Way, dict[str, str]] | None:
-        path, method = scope["path"], scope["method"]
-        for way in self._ways:
-            if method in way.methods and (match := way.pattern.match(path)):
+        for way in self._ways.get(scope["method"], ()):
+            if match := way.pattern.match(scope["path"]):
                 return way, match.groupdict()
         return None

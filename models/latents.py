@@ -10,6 +10,7 @@ of a seed.
 
 import threading
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -38,13 +39,14 @@ def latents(seeds: Sequence[int], z_dim: int) -> Tensor:
             raise ValueError(f"seed {seed} is outside 0 … {MAX_SEED}")
     words = np.empty((len(seeds), z_dim), dtype=np.uint64)
     bits = _OF_THIS_THREAD.philox
-    start = np.zeros(4, np.uint64)
+    zeros = (0, 0, 0, 0)  # Python's numbers, which are read sooner than an array's
+    start: Any = {
+        "bit_generator": "Philox", "state": {"counter": zeros, "key": None},
+        "buffer": zeros, "buffer_pos": 4, "has_uint32": 0, "uinteger": 0,
+    }  # fmt: skip
     for row, seed in zip(words, seeds, strict=True):
-        key = np.array([seed, 0], dtype=np.uint64)
-        bits.state = {
-            "bit_generator": "Philox", "state": {"counter": start, "key": key},
-            "buffer": start, "buffer_pos": 4, "has_uint32": 0, "uinteger": 0,
-        }  # fmt: skip
+        start["state"]["key"] = (seed, 0)
+        bits.state = start
         row[:] = bits.random_raw(z_dim)
     uniform = ((words >> np.uint64(11)).astype(np.float64) + 0.5) * 2.0**-53
     z: Tensor = torch.special.ndtri(torch.from_numpy(uniform))

@@ -5,6 +5,7 @@ filter (the difference to the row above, by NumPy) and isa-l's deflate give the 
 files a tenth larger; `python -m benchmarks.encoders` measures both.
 """
 
+import functools
 import struct
 from collections.abc import Sequence
 
@@ -24,10 +25,9 @@ def encode(pictures: Sequence[Picture]) -> bytes:
     """One picture, or a contact sheet of several."""
     picture = single(pictures)
     height, width, channels = picture.pixels.shape
-    header = struct.pack(">IIBBBBB", width, height, 8, COLOUR_TYPES[channels], 0, 0, 0)
     texts = [text_chunk(key, text) for key, text in picture.provenance.texts().items()]
     data = isal_zlib.compress(filtered(picture.pixels), LEVEL)
-    return b"".join([SIGNATURE, chunk(b"IHDR", header), *texts, chunk(b"IDAT", data), chunk(b"IEND", b"")])
+    return b"".join([SIGNATURE, header(width, height, channels), *texts, chunk(b"IDAT", data), END])
 
 
 def encoded(picture: Picture) -> Encoded:
@@ -46,6 +46,13 @@ def filtered(pixels: NDArray[np.uint8]) -> bytes:
     return lines.tobytes()
 
 
+@functools.lru_cache(maxsize=64)
+def header(width: int, height: int, channels: int) -> bytes:
+    """The size, and what a pixel is made of."""
+    return chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, COLOUR_TYPES[channels], 0, 0, 0))
+
+
+@functools.lru_cache(maxsize=256)  # all but the seed's are those of the last picture
 def text_chunk(key: str, text: str) -> bytes:
     """Latin-1 texts as tEXt, which every reader knows; others as iTXt."""
     try:
@@ -57,3 +64,6 @@ def text_chunk(key: str, text: str) -> bytes:
 def chunk(kind: bytes, data: bytes) -> bytes:
     """Length, kind, data and their checksum."""
     return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", isal_zlib.crc32(data, isal_zlib.crc32(kind)))
+
+
+END = chunk(b"IEND", b"")

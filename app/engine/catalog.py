@@ -3,6 +3,7 @@
 Reading and loading happen in one background thread; the event loop only ever reads an immutable snapshot.
 """
 
+import functools
 import logging
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping
@@ -33,32 +34,32 @@ class Served:
     manifest: Manifest
     hparams: HParams
 
-    @property
+    @functools.cached_property
     def codes(self) -> int:
         """How many of the last numbers of its latents mean something."""
         return len(self.manifest.codes)
 
-    @property
+    @functools.cached_property
     def z_dim(self) -> int:
         """Of a model that draws from latents; 0 of others."""
         return self.hparams.z_dim if isinstance(self.hparams, LatentHParams) else 0
 
-    @property
+    @functools.cached_property
     def key(self) -> Key:
         """Name and version."""
         return self.manifest.name, self.manifest.version
 
-    @property
+    @functools.cached_property
     def pixels(self) -> int:
         """Pixels of one picture."""
         return self.manifest.output.height * self.manifest.output.width
 
-    @property
+    @functools.cached_property
     def resolutions(self) -> tuple[int, ...]:
         """Sides of the pictures that a model draws from latents, px, ascending; none of other models."""
         return self.hparams.resolutions if isinstance(self.hparams, LatentHParams) else ()
 
-    @property
+    @functools.cached_property
     def samples(self) -> Path:
         """The sheet of samples made when the model was published."""
         return self.folder / SAMPLES_FILE

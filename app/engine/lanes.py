@@ -1,5 +1,6 @@
 """The threads that touch the device. Each draws a batch and encodes it, while the others draw theirs."""
 
+import functools
 import logging
 import threading
 import time
@@ -26,7 +27,8 @@ class Lanes:
         self._threads = [threading.Thread(target=self._live, name=f"lane-{i}", daemon=True) for i in range(device.lanes)]
 
     def start(self) -> None:
-        """Starts the threads."""
+        """Starts the threads. Call it on the event loop."""
+        self._queue.draw_at_once = functools.partial(self._draw, side_by_side=1)
         for thread in self._threads:
             thread.start()
 
@@ -38,15 +40,18 @@ class Lanes:
     def _live(self) -> None:
         self._device.start_thread()
         while (shares := self._queue.take()) is not None:
-            try:
-                self._work(shares)
-            except BaseException:  # whatever it was: it fails this batch, and the lane lives on
-                model = shares[0].job.model
-                log.exception("a batch of %s@%d failed", *model.key)
-                self._metrics.failed_batches.labels(model.manifest.name).inc()
-                tell([s.job for s in shares], ExecutionFailedError("the pictures could not be drawn"))
+            self._draw(shares, side_by_side=len(self._threads))
 
-    def _work(self, shares: list[Share]) -> None:
+    def _draw(self, shares: list[Share], side_by_side: int) -> None:
+        try:
+            self._work(shares, side_by_side)
+        except BaseException:  # whatever it was: it fails this batch, and the thread lives on
+            model = shares[0].job.model
+            log.exception("a batch of %s@%d failed", *model.key)
+            self._metrics.failed_batches.labels(model.manifest.name).inc()
+            tell([s.job for s in shares], ExecutionFailedError("the pictures could not be drawn"))
+
+    def _work(self, shares: list[Share], side_by_side: int) -> None:
         model = shares[0].job.model
         began = time.perf_counter()
         pixels = draw(shares[0].job.network, rows_of(model, shares))
@@ -59,7 +64,7 @@ class Lanes:
             offset += count
         self._queue.deliver(batch)
         seconds = time.perf_counter() - began
-        self._queue.measured(sum((s.stop - s.start) * s.job.pixels for s in shares), seconds)
+        self._queue.measured(sum((s.stop - s.start) * s.job.pixels for s in shares) * side_by_side, seconds)
         self._metrics.drawn(*model.key, len(pixels), drawn_s, seconds - drawn_s)
 
     def _encoded(self, share: Share, pixels: Answers, drawn_s: float) -> Made | None:

@@ -5,7 +5,7 @@ import contextlib
 import dataclasses
 import logging
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -122,7 +122,8 @@ class Library:
         served = Served(folder, checkpoint.manifest, checkpoint.hparams)
         self.residents.admit(served.key, resident, make_room=False)
         network = resident.network
-        log.info("model %s@%d runs %s pictures at a time, %d are enough", *served.key, network.sizes, network.enough)
+        where = "on the event loop" if network.quick else "in lanes"
+        log.info("model %s@%d runs %s pictures at a time, %d are enough, %s", *served.key, network.sizes, network.enough, where)
         return served
 
     def _load(self, folder: Path) -> tuple[Checkpoint, Resident]:
@@ -136,11 +137,15 @@ class Library:
         return loaded
 
 
-@contextlib.contextmanager
-def about(served: Served) -> Iterator[None]:
-    """Lets errors raised inside say which model they are about."""
-    try:
-        yield
-    except EngineError as error:
-        error.model = served.key
-        raise
+class about:  # noqa: N801  # like contextlib.suppress
+    """A context: errors raised inside say which model they are about."""
+
+    def __init__(self, served: Served) -> None:
+        self._served = served
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        if isinstance(error, EngineError):
+            error.model = self._served.key

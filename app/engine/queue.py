@@ -5,6 +5,9 @@ enough has. Requests that fit in one forward go before larger ones, which get ev
 the next model: a request for one picture waits for about one forward, however large the request before it. Of the large
 ones, that with the least left to draw goes first.
 
+Requests for a forward of a network so quick that handing it to a lane takes longer than drawing it are drawn by the event loop,
+one batch between two looks at what has arrived: by then, a busy one has as many as fit.
+
 Bulk work, of which nobody waits for a picture, is done when nothing else is there to do, but for every sixteenth turn; while
 requests keep coming, by all lanes but one, so that the next finds a lane that is free.
 """
@@ -16,7 +19,7 @@ import math
 import threading
 import time
 from collections import OrderedDict, deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -94,10 +97,12 @@ class Queue:
 
     def __init__(self, lanes: int, max_pixels: int, metrics: Metrics) -> None:
         self._lanes = lanes
+        self.draw_at_once: Callable[[list[Share]], None] | None = None  # on the event loop; None: lanes draw everything
         self._max_pixels = max_pixels
         self._metrics = metrics
         self._changed = threading.Condition()  # guards everything below
         self._small: Lines = OrderedDict()  # requests that fit in one forward
+        self._quick: Lines = OrderedDict()  # the same, of quick networks
         self._large: Lines = OrderedDict()
         self._bulk: Lines = OrderedDict()
         self._bulk_lanes: set[int] = set()  # that are doing bulk work
@@ -122,8 +127,8 @@ class Queue:
     def age_s(self) -> float:
         """How long the request that has waited longest has waited to be begun, seconds. From any thread."""
         with self._changed:
-            waiting = [job.submitted_at for lines in (self._small, self._large) for line in lines.values() for job in line
-                       if not job.taken and not job.given_up]  # fmt: skip
+            lines = itertools.chain.from_iterable(x.values() for x in (self._quick, self._small, self._large))
+            waiting = [job.submitted_at for line in lines for job in line if not job.taken and not job.given_up]
         return time.monotonic() - min(waiting) if waiting else 0.0
 
     async def submit(self, job: Job) -> None:
@@ -143,11 +148,11 @@ class Queue:
         self._count(pixels)
         try:
             with self._changed:
-                lines = self._bulk if job.bulk else self._large if large else self._small
+                lines = self._bulk if job.bulk else self._large if large else self._small_ones(job.network)
                 if not job.bulk:
                     self._requested_at = time.monotonic()
                 lines.setdefault(job.network, deque()).append(job)
-            self._wake_lanes_soon(job.size)
+            self._begin_soon(job.size)
             timer = asyncio.get_running_loop().call_later(job.deadline - time.monotonic(), self._expire, job)
             try:
                 await job.done
@@ -178,23 +183,42 @@ class Queue:
         self._stopping = True
         with self._changed:
             self._closed = True
-            left = [job for lines in self._all() for line in lines.values() for job in line]
-            for lines in self._all():
+            everything = (self._quick, *self._all())
+            left = [job for lines in everything for line in lines.values() for job in line]
+            for lines in everything:
                 lines.clear()
             self._changed.notify_all()
         tell(left, EngineStoppedError("the service is shutting down"))
 
-    def _wake_lanes_soon(self, pictures: int) -> None:
+    def _small_ones(self, network: Network) -> Lines:
+        return self._quick if network.quick and self.draw_at_once else self._small
+
+    def _begin_soon(self, pictures: int) -> None:
         """Once the event loop has gone through what it has at hand: requests that came together are drawn together."""
         if not self._arrived:
-            asyncio.get_running_loop().call_soon(self._wake_lanes)
+            asyncio.get_running_loop().call_soon(self._begin)
         self._arrived += pictures
 
-    def _wake_lanes(self) -> None:
+    def _begin(self) -> None:
+        """Wakes lanes, and draws a batch of a quick network."""
         with self._changed:
             if self._waiting_lanes and self._startable():
                 self._changed.notify(self._arrived)
+            shares = self._quick_ones()
         self._arrived = 0
+        if shares and self.draw_at_once:
+            self.draw_at_once(shares)
+            if self._quick:
+                self._begin_soon(1)
+
+    def _quick_ones(self) -> list[Share]:
+        shares: list[Share] = []
+        while self._quick and not shares:
+            network, line = self._quick.popitem(last=False)
+            self._fill(shares, line, network.sizes[-1])
+            if line:
+                self._quick[network] = line
+        return shares
 
     def _count(self, pixels: int) -> None:
         self._pixels += pixels
@@ -242,8 +266,8 @@ class Queue:
         tell(awaited)
 
     def measured(self, pixels: int, seconds: float) -> None:
-        """Learns from a forward how fast the queue empties."""
-        rate = pixels * self._lanes / max(seconds, 1e-6)
+        """Learns from a forward, or several side by side, how fast the queue empties."""
+        rate = pixels / max(seconds, 1e-6)
         with self._changed:
             self._rate = rate if not self._rate else 0.9 * self._rate + 0.1 * rate
 

@@ -9,6 +9,7 @@ from app.engine.image_to_image import FROM_LATENTS
 from app.engine.orders import DrawOrder, Label
 from app.errors import RequestError
 from app.etags import etag, matches
+from app.headers import header
 from app.routes.direct import DEADLINE, Direct, takes_address
 from app.routes.replies import BINARY, Responses, problems, reply
 from app.schemas.generation import ImageAddress
@@ -43,7 +44,7 @@ async def image(request: Request) -> Response:
     resolution, label = engine.resolution_of(served, order), engine.label_of(served, order)
     tag = etag(served, engine.device, order, resolution, label, format_name)
     headers = {"ETag": tag, "Cache-Control": CACHE}
-    if matches(request.headers.get("if-none-match"), tag):
+    if matches(header(request.scope, b"if-none-match"), tag):
         return Response(status_code=304, headers=headers | {"X-Model": served.key[0], "X-Model-Version": str(served.key[1])})
     rendering = Rendering(format_name, 1)
     drawing = await engine.picture(served, order, timeout_of(request), rendering.each)

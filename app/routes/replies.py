@@ -29,7 +29,7 @@ USUAL = (
 
 async def reply(request: Request, drawing: Drawing, rendering: Rendering, headers: Mapping[str, str] = NEGOTIATED) -> Response:
     """A drawing in the format that was asked for."""
-    request.state.model = drawing.model.manifest.name
+    request.scope["state"]["model"] = drawing.model.manifest.name  # for the log; Starlette's `state` makes an object each time
     made = rendering.join(drawing) if rendering.is_light else await engine_of(request).offload(rendering.join, drawing)
     return Response(made.body, headers={**made.headers, **headers}, media_type=made.media_type)
 

@@ -15,7 +15,7 @@ from zoo_factory import make_entry, make_zoo
 
 from app.engine.device import Network, Pixels, Rows
 from app.engine.engine import Engine
-from app.engine.errors import OverloadedError
+from app.engine.errors import ExecutionFailedError, OverloadedError
 from app.engine.orders import InterpolateOrder, Keyframe, its_pixels
 from app.engine.residents import Resident
 
@@ -138,6 +138,62 @@ def test_the_little_that_waits_is_taken_by_the_lane_that_is_free_first(tmp_path:
             assert await asyncio.to_thread(network.wait_until, [2])
             network.turns.release()
             await asyncio.gather(*others)
+
+    run(check())
+
+
+class Quick(Network):
+    """A network whose forwards are over at once; it notes their rows, and which thread drew them."""
+
+    sizes = (1, 2, 4)
+    quick = True
+
+    def __init__(self) -> None:
+        self.drawn: list[tuple[int, bool]] = []  # rows, and whether on the event loop
+        self.loop = threading.get_ident()
+        self.broken = False
+
+    def _draw(self, rows: Rows) -> Pixels:
+        self.drawn.append((len(rows[0]), threading.get_ident() == self.loop))
+        if self.broken:
+            raise RuntimeError("broken")
+        return np.zeros((len(rows[0]), 16, 16, 3), np.uint8)
+
+
+def test_the_event_loop_draws_small_requests_of_quick_networks_itself(tmp_path: Path) -> None:
+    async def check() -> None:
+        make_zoo(tmp_path)
+        async with running(tmp_path, lanes=1) as engine:
+            network = Quick()
+            model = engine.catalog.find("blobs")
+            engine.residents.admit(model.key, Resident(network, 1), make_room=True)
+            await asyncio.gather(*(engine.picture(model, order("blobs", i, 1), 60) for i in range(6)))
+            assert network.drawn == [(4, True), (2, True)]  # together, as many as fit
+            await engine.picture(model, order("blobs", 0, 5), 60)  # more than a forward: lanes have time for it
+            assert network.drawn[2:] == [(4, False), (1, False)]
+            network.broken = True
+            with pytest.raises(ExecutionFailedError):
+                await engine.picture(model, order("blobs", 0, 1), 60)
+            network.broken = False
+            await engine.picture(model, order("blobs", 0, 1), 60)
+            assert engine.queued_pixels == 0
+
+    run(check())
+
+
+def test_others_have_their_turn_between_two_batches_on_the_event_loop(tmp_path: Path) -> None:
+    async def check() -> None:
+        make_zoo(tmp_path)
+        async with running(tmp_path, lanes=1) as engine:
+            network = Quick()
+            model = engine.catalog.find("blobs")
+            engine.residents.admit(model.key, Resident(network, 1), make_room=True)
+            asked = [asyncio.create_task(engine.picture(model, order("blobs", i, 1), 60)) for i in range(12)]
+            seen = []
+            while not all(task.done() for task in asked):
+                await asyncio.sleep(0)
+                seen.append(len(network.drawn))
+            assert {0, 1, 2, 3} <= set(seen)
 
     run(check())
 

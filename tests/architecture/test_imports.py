@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 WEB = {"fastapi", "starlette", "uvicorn"}
-MAY_SPEAK_HTTP = {"errors", "deps", "main", "middleware", "openapi", "lifespan", "serve", "shortcut"}
+MAY_SPEAK_HTTP = {"errors", "deps", "main", "middleware", "openapi", "lifespan", "protocol", "serve", "shortcut"}
 MAX_LINES = 400
 
 

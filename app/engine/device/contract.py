@@ -30,6 +30,7 @@ class Network(ABC):
 
     sizes: tuple[int, ...]  # rows of a forward, ascending; a picture has the same bits in each
     enough: int = 1  # so many rows are drawn at half the best rate or better
+    quick: bool = False  # its largest forward is over before another thread would have the interpreter for it
 
     def draw(self, rows: Rows) -> Answers:
         """Up to `sizes[-1]` pictures, or rows of numbers. Raises `MemoryError` if there is no room for so many at once."""

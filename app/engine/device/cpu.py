@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TypeVar
 
 import torch
@@ -20,6 +20,7 @@ CONVOLUTIONAL_SIZES = (1, 2, 4, 8)  # eight rows have the throughput of sixty-fo
 LINEAR_SIZES = (8, 16, 32, 64)  # a product of matrices costs the same for one row as for eight
 MOST_INPUT_PIXELS = 8 * 64 * 64  # of a forward that takes pictures
 MAX_AUTO_LANES = 8
+QUICK_S = 0.004  # about what the event loop takes to read and answer as many requests as such a forward has rows
 
 
 class CpuDevice(Device):
@@ -57,7 +58,9 @@ class CpuDevice(Device):
             sizes = tuple(size for size in sizes if size == 1 or size * pixels <= MOST_INPUT_PIXELS)
         network = CpuNetwork(generator, self.precision, sizes)
         network.sizes = agreeing_sizes(network, example)
-        network.enough = rows_at_half_rate(network, example)
+        taken = seconds_taken(network, example)
+        network.enough = rows_at_half_rate(taken)
+        network.quick = max(taken.values()) <= QUICK_S
         return network
 
     def _in_its_fastest_form(self, generator: nn.Module) -> nn.Module:
@@ -184,8 +187,8 @@ def agreeing_sizes(network: CpuNetwork, example: Rows) -> tuple[int, ...]:
     return tuple(size for size in network.sizes if size == largest or torch.equal(drawn(size), reference))
 
 
-def rows_at_half_rate(network: Network, example: Rows) -> int:
-    """The fewest rows of which a forward, padded as they are, draws at least half as many a second as the best forward does."""
+def seconds_taken(network: Network, example: Rows) -> dict[int, float]:
+    """How long a forward of each of the network's sizes takes."""
 
     def seconds(size: int) -> float:
         rows = tuple(r[:size] for r in example)
@@ -196,7 +199,14 @@ def rows_at_half_rate(network: Network, example: Rows) -> int:
             times.append(time.perf_counter() - began)
         return min(times)
 
-    taken = {size: seconds(size) for size in network.sizes}
+    return {size: seconds(size) for size in network.sizes}
+
+
+def rows_at_half_rate(taken: Mapping[int, float]) -> int:
+    """The fewest rows of which a forward, padded as they are, draws at least half as many a second as the best forward does.
+
+    `taken`: the seconds of forwards by their size, ascending.
+    """
     best = max(size / s for size, s in taken.items())
-    padded = {rows: next(size for size in network.sizes if size >= rows) for rows in range(1, network.sizes[-1] + 1)}
+    padded = {rows: next(size for size in taken if size >= rows) for rows in range(1, max(taken) + 1)}
     return next(rows for rows, size in padded.items() if rows / taken[size] >= best / 2)
