@@ -151,7 +151,8 @@ def test_what_does_not_fit_is_refused(overrides: list[str], told: str, data: Pat
 
 def test_families_that_are_trained_otherwise_refuse_what_they_cannot_use(data: Path, tmp_path: Path) -> None:
     config = load_config(
-        write_config(tmp_path / "tiny.toml", data, tmp_path), ["family=pix2pix", "stabilisers.pack=2", "optimizer.d_steps=2"]
+        write_config(tmp_path / "tiny.toml", data, tmp_path),
+        ["family=pix2pix", "stabilisers.pack=2", "optimizer.d_steps=2", "stabilisers.unrolled_rate=0.1"],
     )
     with pytest.raises(ConfigError, match="'pix2pix' can't use pack, d_steps"):
         PairedRecipe(config, family_named("pix2pix"), None, Hardware(config.device))

@@ -50,10 +50,13 @@ def give_reference(discriminator: nn.Module, real: Tensor) -> None:
             module.reference.copy_(pack(real, size))
 
 
+SIZES = ("kernels", "kernel_size", "unrolled_rate")  # of what other keys switch on: alone they change nothing
+
+
 def refuse_duels(config: TrainConfig) -> None:
     """Raises `ConfigError` if a config asks for what only families with one generator and one discriminator can use."""
     default = TrainConfig.model_fields["stabilisers"].default
-    asked = [name for name, value in config.stabilisers if value != getattr(default, name)]
+    asked = [name for name, value in config.stabilisers if name not in SIZES and value != getattr(default, name)]
     asked += [name for name in ("clip", "gradient_penalty") if getattr(config.loss, name)]
     asked += ["d_steps"] if config.optimizer.d_steps > 1 else []
     if asked:
