@@ -12,7 +12,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from app.engine.options import DeviceName, Precision
 
 PREFIX = "GANYMEDE_"
-STORAGES = ("s3", "gs", "abfss", "hdfs", "file")  # of which Arrow has file systems; it takes a while to be asked itself
+STORAGES = ("s3", "gs", "abfss", "hdfs")  # of which Arrow has file systems; it takes a while to be asked itself
 OF_OTHERS = frozenset({"GANYMEDE_DATA"})  # the tools beside the service have variables too
 
 

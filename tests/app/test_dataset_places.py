@@ -15,7 +15,7 @@ from zoo_factory import make_entry
 
 from app.datasets.records import File, GoneError, Records
 from app.datasets.spec import Spec
-from app.datasets.storage import open_storage
+from app.datasets.storage import LocalStorage, RemoteStorage, open_storage
 from app.datasets.tally import Tally
 
 with warnings.catch_warnings():
@@ -73,20 +73,33 @@ def test_postgresql_keeps_jobs_as_sqlite_does(postgres: str) -> None:
     two.close()
 
 
-def test_a_bucket_keeps_files_as_a_folder_does(bucket: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("kind", ["folder", "bucket"])
+def test_a_file_is_there_as_a_whole_or_not_at_all(
+    kind: str, bucket: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for name, value in bucket.items():
         monkeypatch.setenv(name, value)
-    storage = open_storage("s3://pictures/here")
+    storage = open_storage(str(tmp_path / "files") if kind == "folder" else "s3://pictures/here")
+    assert isinstance(storage, LocalStorage if kind == "folder" else RemoteStorage)
     assert storage.jobs() == []
     with storage.write("ds_1", "a") as out:
         out.write(b"first")
+        with pytest.raises(FileNotFoundError):
+            storage.read("ds_1", "a")
     with pytest.raises(ValueError, match="half"), storage.write("ds_1", "b") as out:
+        out.write(b"hal")
         raise ValueError("half")
+    with pytest.raises(FileNotFoundError):
+        storage.read("ds_1", "b")
     with storage.read("ds_1", "a") as file:
         file.seek(2)
         assert file.read() == b"rst"
+    for _ in range(2):  # whether it is there or not
+        storage.remove("ds_1", "a")
     with pytest.raises(FileNotFoundError):
-        storage.read("ds_1", "b")
+        storage.read("ds_1", "a")
+    with storage.write("ds_1", "c") as out:
+        out.write(b"more")
     assert storage.jobs() == ["ds_1"]
     storage.delete("ds_1")
     assert storage.jobs() == []

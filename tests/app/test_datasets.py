@@ -22,7 +22,7 @@ from app.datasets.formats.row import Hashed, folder_names
 from app.datasets.records import GoneError, Job, Records
 from app.datasets.runner import Runner
 from app.datasets.spec import Filter, Limits, Spec, contents, shared
-from app.datasets.storage import LocalStorage, RemoteStorage, Storage, open_storage
+from app.datasets.storage import LocalStorage, Storage
 from app.engine.engine import Engine
 
 NAMES = ("a", "b", "c")
@@ -83,33 +83,6 @@ def test_folders_can_be_made_of_any_label() -> None:
 
 def test_a_spec_survives_the_database() -> None:
     assert Spec.from_json(spec(split={"train": 0.75, "test": 0.25}).as_json()) == spec(split={"train": 0.75, "test": 0.25})
-
-
-@pytest.mark.parametrize("kind", ["folder", "memory"])
-def test_a_file_is_there_as_a_whole_or_not_at_all(kind: str, tmp_path: Path) -> None:
-    storage = open_storage(str(tmp_path / "files") if kind == "folder" else f"memory://{tmp_path.name}")
-    assert isinstance(storage, LocalStorage if kind == "folder" else RemoteStorage)
-    with storage.write("ds_1", "a") as out:
-        out.write(b"first")
-        with pytest.raises(FileNotFoundError):
-            storage.read("ds_1", "a")
-    with pytest.raises(ValueError, match="half"), storage.write("ds_1", "b") as out:
-        out.write(b"hal")
-        raise ValueError("half")
-    with pytest.raises(FileNotFoundError):
-        storage.read("ds_1", "b")
-    with storage.read("ds_1", "a") as file:
-        file.seek(2)
-        assert file.read() == b"rst"
-    for _ in range(2):  # whether it is there or not
-        storage.remove("ds_1", "a")
-    with pytest.raises(FileNotFoundError):
-        storage.read("ds_1", "a")
-    with storage.write("ds_1", "c") as out:
-        out.write(b"more")
-    assert storage.jobs() == ["ds_1"]
-    storage.delete("ds_1")
-    assert storage.jobs() == []
 
 
 def test_hashed_files_know_what_was_written() -> None:
