@@ -16,7 +16,8 @@ SIDE = 28  # px
 DIMENSIONS = 64
 SHIFTS = (-1, 0, 1)  # px of 28, each way: a copy that was moved
 STEP = 127  # of the rows as they are kept, in 8 bits
-AT_ONCE = 256  # pictures: bounds the block of similarities
+AT_ONCE = 32  # pictures: always as many, or a product of matrices might round otherwise
+ROWS_AT_ONCE = 2048  # of the training pictures: their similarities to one lot of pictures stay in the processor's cache
 LEAST_VARIANCE = 1e-6  # of an axis that is worth scaling up
 
 
@@ -43,11 +44,17 @@ class Index:
         return Nearest(torch.cat([f.similarity for f in found]), torch.cat([f.index for f in found]))
 
     def _nearest(self, images: Tensor) -> Nearest:
-        missing = AT_ONCE - len(images)  # always as many, or a product of matrices might round otherwise
+        missing = AT_ONCE - len(images)
         moved = moves(F.pad(shrunken(images), (0, 0) * 3 + (0, missing)))
-        best = [(embedded(pictures, self.mean, self.axes) @ self.rows.T).max(dim=1) for pictures in moved]
-        similarity, move = torch.stack([b.values for b in best]).max(dim=0)
-        index = torch.stack([b.indices for b in best]).gather(0, move[None])[0]
+        asked = embedded(torch.cat(moved), self.mean, self.axes)
+        similarity, index = asked.new_full((len(asked),), -torch.inf), torch.zeros(len(asked), dtype=torch.int64)
+        for i, rows in enumerate(torch.split(self.rows, ROWS_AT_ONCE)):
+            best = (asked @ rows.T).max(dim=1)
+            nearer = best.values > similarity
+            similarity = torch.where(nearer, best.values, similarity)
+            index = torch.where(nearer, best.indices + i * ROWS_AT_ONCE, index)
+        similarity, move = similarity.view(len(moved), AT_ONCE).max(dim=0)
+        index = index.view(len(moved), AT_ONCE).gather(0, move[None])[0]
         # rows that were rounded may be a little longer than 1
         return Nearest(similarity[: len(images)].clamp(max=1.0), index[: len(images)])
 

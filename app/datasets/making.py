@@ -5,10 +5,10 @@ import contextlib
 import json
 import logging
 import time
-from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Sequence
+from collections import OrderedDict, deque
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 from app.datasets.datasheet import datasheet
 from app.datasets.drawings import draw_classes, draw_confusion
@@ -26,9 +26,12 @@ from app.engine.engine import Engine
 from models.checkpoint import read_attachment
 from models.copies import Index, unpack
 
+T = TypeVar("T")
+
 log = logging.getLogger(__name__)
 
 TOLD_EVERY_S = 1.0
+AHEAD = 2  # chunks under way beside the one that is written: the next is drawn while one is compared with training pictures
 SHOWN = 10  # pictures of each class, in the report
 REPORT_JSON, REPORT, DATASHEET = "report.json", "REPORT.md", "README.md"
 MEDIA_TYPES = {"json": "application/json", "md": "text/markdown", "png": "image/png"}
@@ -100,18 +103,15 @@ class Maker:
         async with contextlib.AsyncExitStack() as stack:
             writing = await self._offload(ShardFiles, self._storage, job, form, shard, shape)
             stack.push_async_callback(self._offload, writing.abandon)
-            drawing = asyncio.create_task(picker.rows(starts[0], ends[0], make))
-            stack.push_async_callback(_cancelled, lambda: drawing)
-            for i, start in enumerate(starts):
-                rows, of_rows = await drawing
-                if i + 1 < len(starts):
-                    drawing = asyncio.create_task(picker.rows(starts[i + 1], ends[i + 1], make))
+            chunks = (picker.rows(start, end, make) for start, end in zip(starts, ends, strict=True))
+            drawn = await stack.enter_async_context(contextlib.aclosing(in_order(chunks, AHEAD)))
+            async for rows, of_rows in drawn:
                 await self._offload(writing.add, rows)
                 tally.add(of_rows)
                 sitting.drawn += len(rows)
                 if time.monotonic() - sitting.told > TOLD_EVERY_S:
                     sitting.told = time.monotonic()
-                    await self._offload(self._records.progress, job.id, start + len(rows), sitting.rate)
+                    await self._offload(self._records.progress, job.id, rows[-1].index + 1, sitting.rate)
             return await self._offload(writing.end, place), tally
 
     async def _tell_of(self, found: Findings, served: Served, picker: Picker) -> None:
@@ -166,9 +166,22 @@ class Maker:
         self._records.told(job.id, written, report)
 
 
-async def _cancelled(task: Callable[[], asyncio.Task[Any]]) -> None:
-    task().cancel()
-    await asyncio.gather(task(), return_exceptions=True)
+async def in_order(calls: Iterable[Coroutine[Any, Any, T]], ahead: int) -> AsyncGenerator[T, None]:
+    """What `calls` return, one after the other, while up to `ahead` later ones are under way. Cancels them if it is closed."""
+    tasks: deque[asyncio.Task[T]] = deque()
+    try:
+        for call in calls:
+            tasks.append(asyncio.create_task(call))
+            if len(tasks) > ahead:
+                yield await tasks[0]
+                tasks.popleft()
+        while tasks:
+            yield await tasks[0]
+            tasks.popleft()
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 class Indices:
