@@ -5,7 +5,7 @@ import contextlib
 import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pytest
@@ -18,6 +18,8 @@ from app.engine.engine import Engine
 from app.engine.errors import ExecutionFailedError, OverloadedError
 from app.engine.orders import Drawing, InterpolateOrder, Keyframe, its_pixels
 from app.engine.residents import Resident
+
+N = TypeVar("N", bound=Network)
 
 
 class Turnstile(Network):
@@ -33,13 +35,24 @@ class Turnstile(Network):
         return (rows[0][:, 0] * 10 + 128).round().to(torch.uint8).numpy()[:, None, None, None]
 
 
+@contextlib.asynccontextmanager
+async def drawing_with(zoo: Path, network: N, lanes: int = 1) -> AsyncIterator[tuple[Engine, Any, N]]:
+    """A running engine that draws `blobs` with the given network, and lets through whatever still waits in it at the end."""
+    make_zoo(zoo)
+    async with running(zoo, lanes=lanes) as engine:
+        model = engine.catalog.find("blobs")
+        engine.residents.admit(model.key, Resident(network, 1), make_room=True)
+        try:
+            yield engine, model, network
+        finally:
+            if isinstance(network, Turnstile | Counting):
+                network.turns.release(10_000)
+
+
 def test_a_walk_hands_out_frames_while_the_next_are_drawn(tmp_path: Path) -> None:
     async def check() -> None:
-        make_zoo(tmp_path)
         walk_order = InterpolateOrder("blobs", [Keyframe(1, None), Keyframe(2, None)], 20, "slerp", False, 1.0)
-        async with running(tmp_path, lanes=1) as engine:
-            turnstile = Turnstile()
-            engine.residents.admit(engine.catalog.find("blobs").key, Resident(turnstile, 1), make_room=True)
+        async with drawing_with(tmp_path, Turnstile()) as (engine, _, turnstile):
             turnstile.turns.release()
             walk = await engine.walk(walk_order, 60, its_pixels)  # one forward of six: it would hang if it waited for all
             frames = [await anext(walk.pieces)]
@@ -55,11 +68,8 @@ def test_a_walk_hands_out_frames_while_the_next_are_drawn(tmp_path: Path) -> Non
 
 def test_a_walk_that_nobody_follows_to_its_end_is_not_drawn_to_its_end(tmp_path: Path) -> None:
     async def check() -> None:
-        make_zoo(tmp_path)
         walk_order = InterpolateOrder("blobs", [Keyframe(1, None), Keyframe(2, None)], 100, "slerp", False, 1.0)
-        async with running(tmp_path, lanes=1) as engine:
-            turnstile = Turnstile()
-            engine.residents.admit(engine.catalog.find("blobs").key, Resident(turnstile, 1), make_room=True)
+        async with drawing_with(tmp_path, Turnstile()) as (engine, _, turnstile):
             turnstile.turns.release()
             walk = await engine.walk(walk_order, 60, its_pixels)
             async with contextlib.aclosing(walk.pieces):
@@ -96,22 +106,9 @@ class Counting(Network):
             return self.lock.wait_for(lambda: sorted(self.inside) == rows, timeout=30)
 
 
-@contextlib.asynccontextmanager
-async def counted(zoo: Path) -> AsyncIterator[tuple[Engine, Any, Counting]]:
-    make_zoo(zoo)
-    async with running(zoo, lanes=2) as engine:
-        network = Counting()
-        model = engine.catalog.find("blobs")
-        engine.residents.admit(model.key, Resident(network, 1), make_room=True)
-        try:
-            yield engine, model, network
-        finally:
-            network.turns.release(10_000)
-
-
 def test_a_second_lane_joins_in_when_enough_rows_wait(tmp_path: Path) -> None:
     async def check() -> None:
-        async with counted(tmp_path) as (engine, model, network):
+        async with drawing_with(tmp_path, Counting(), lanes=2) as (engine, model, network):
             first = asyncio.create_task(engine.picture(model, order("blobs", 0, 1), 60))
             assert await asyncio.to_thread(network.wait_until, [1])  # an idle engine starts at once
             others = [asyncio.create_task(engine.picture(model, order("blobs", i, 1), 60)) for i in range(1, 4)]
@@ -128,7 +125,7 @@ def test_a_second_lane_joins_in_when_enough_rows_wait(tmp_path: Path) -> None:
 
 def test_the_little_that_waits_is_taken_by_the_lane_that_is_free_first(tmp_path: Path) -> None:
     async def check() -> None:
-        async with counted(tmp_path) as (engine, model, network):
+        async with drawing_with(tmp_path, Counting(), lanes=2) as (engine, model, network):
             first = asyncio.create_task(engine.picture(model, order("blobs", 0, 1), 60))
             assert await asyncio.to_thread(network.wait_until, [1])
             others = [asyncio.create_task(engine.picture(model, order("blobs", i, 1), 60)) for i in (1, 2)]
@@ -162,11 +159,7 @@ class Quick(Network):
 
 def test_the_event_loop_draws_small_requests_of_quick_networks_itself(tmp_path: Path) -> None:
     async def check() -> None:
-        make_zoo(tmp_path)
-        async with running(tmp_path, lanes=1) as engine:
-            network = Quick()
-            model = engine.catalog.find("blobs")
-            engine.residents.admit(model.key, Resident(network, 1), make_room=True)
+        async with drawing_with(tmp_path, Quick()) as (engine, model, network):
             await asyncio.gather(*(engine.picture(model, order("blobs", i, 1), 60) for i in range(6)))
             assert network.drawn == [(4, True), (2, True)]  # together, as many as fit
             await engine.picture(model, order("blobs", 0, 5), 60)  # more than a forward: lanes have time for it
@@ -183,11 +176,7 @@ def test_the_event_loop_draws_small_requests_of_quick_networks_itself(tmp_path: 
 
 def test_others_have_their_turn_between_two_batches_on_the_event_loop(tmp_path: Path) -> None:
     async def check() -> None:
-        make_zoo(tmp_path)
-        async with running(tmp_path, lanes=1) as engine:
-            network = Quick()
-            model = engine.catalog.find("blobs")
-            engine.residents.admit(model.key, Resident(network, 1), make_room=True)
+        async with drawing_with(tmp_path, Quick()) as (engine, model, network):
             asked = [asyncio.create_task(engine.picture(model, order("blobs", i, 1), 60)) for i in range(12)]
             seen = []
             while not all(task.done() for task in asked):
@@ -202,7 +191,7 @@ def test_a_small_request_passes_large_ones_on_every_lane(tmp_path: Path) -> None
     """Both lanes busy with large requests of the same model: a single picture is in the very next forward."""
 
     async def check() -> None:
-        async with counted(tmp_path) as (engine, model, network):
+        async with drawing_with(tmp_path, Counting(), lanes=2) as (engine, model, network):
             large = [asyncio.create_task(engine.picture(model, order("blobs", 0, 200), 60)) for _ in range(4)]
             assert await asyncio.to_thread(network.wait_until, [8, 8])
             small = asyncio.create_task(engine.picture(model, order("blobs", 999, 1), 60))
@@ -223,7 +212,7 @@ def test_large_requests_are_finished_one_after_the_other(tmp_path: Path) -> None
     """Ten equal requests: when half of the work is done, about half of them are, and not none."""
 
     async def check() -> None:
-        async with counted(tmp_path) as (engine, model, network):
+        async with drawing_with(tmp_path, Counting(), lanes=2) as (engine, model, network):
             tasks = [asyncio.create_task(engine.picture(model, order("blobs", 0, 80), 60)) for _ in range(10)]
             assert await asyncio.to_thread(network.wait_until, [8, 8])
             network.turns.release(50)
@@ -238,7 +227,7 @@ def test_large_requests_are_finished_one_after_the_other(tmp_path: Path) -> None
 
 def test_a_large_request_that_would_come_too_late_is_refused_at_once(tmp_path: Path) -> None:
     async def check() -> None:
-        async with counted(tmp_path) as (engine, model, network):
+        async with drawing_with(tmp_path, Counting(), lanes=2) as (engine, model, network):
             engine._queue._rate = 16 * 16 * 100  # a hundred pictures a second
             ahead = asyncio.create_task(engine.picture(model, order("blobs", 0, 200), 60))
             await asyncio.sleep(0)
@@ -279,11 +268,7 @@ def test_bulk_work_takes_all_lanes_and_leaves_one_when_requests_come(tmp_path: P
 
 def test_bulk_work_gets_its_turn_among_many_requests(tmp_path: Path) -> None:
     async def check() -> None:
-        make_zoo(tmp_path)
-        async with running(tmp_path, lanes=1) as engine:
-            network = Counting()
-            model = engine.catalog.find("blobs")
-            engine.residents.admit(model.key, Resident(network, 1), make_room=True)
+        async with drawing_with(tmp_path, Counting()) as (engine, model, network):
             first = asyncio.create_task(engine.picture(model, order("blobs", 0, 8), 60))
             assert await asyncio.to_thread(network.wait_until, [8])
             bulk = asyncio.create_task(engine.in_bulk(order("blobs", 0, 8), 60))
