@@ -22,7 +22,7 @@ def write_card(manifest: Manifest, config: TrainConfig, skipped: Sequence[str]) 
     origin, began = "", training.start
     while began:
         origin += (
-            f"\n- Started from the networks of the run `{began['name']}`, which had seen {began['images_seen']:,} pictures in "
+            f"\n- Started from the networks of `{began['name']}`, which had seen {began['images_seen']:,} pictures in "
             f"{began['seconds'] / 3600:.2f} hours; its config is in the manifest."
         )
         began = began["start"]

@@ -201,7 +201,7 @@ class TrainConfig(Section):
     total_images: int = Field(1_000_000, ge=1)  # real pictures shown to the discriminator, all processes together
     batch: int = Field(32, ge=1)  # all processes together
     augment: tuple[Augmentation, ...] = ()
-    start: Path | None = None  # the folder of another run, whose networks this one starts from
+    start: Path | None = None  # the folder of another run or of a zoo entry, whose networks this one starts from
     runs: Path = Path("runs")  # the run's folder is runs/<name>
     on_collapse: Literal["warn", "stop", "rollback"] = "warn"  # what follows what the doctor finds
     rollbacks: int = Field(3, ge=1)  # how often at most, before the run stops

@@ -21,8 +21,9 @@ from training.feed import Feed, seed_of
 from training.journal import Journal, Progress, Sitting, log_due
 from training.recipe import Recipe
 from training.recipes import RECIPES
-from training.run_dir import RunDir, borrow
+from training.run_dir import RunDir
 from training.schedule import rate_factor
+from training.start import borrow
 
 
 def train(
@@ -68,7 +69,7 @@ def _sit(
     step, images_seen, seconds = run.restore(recipe)
     if new:
         if config.start is not None:
-            borrow(run, RunDir(config.start), recipe)
+            borrow(run, config.start, recipe)
         recipe.begin(data, stage if hardware.rank == 0 else silent)
     hardware.fabric.barrier()  # nobody saves while somebody still reads
     feed = Feed(

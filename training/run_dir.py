@@ -2,7 +2,7 @@
 
 runs/<name>/config.json         what was asked for
 runs/<name>/amendments.jsonl    changes made to it on the way, if any
-runs/<name>/start.json          the run whose networks it started from, if any
+runs/<name>/start.json          whose networks it started from, if any: another run or a published model
 runs/<name>/stats.jsonl         one line every few steps
 runs/<name>/curves.png          the same as a picture
 runs/<name>/samples/*.png       the same latents at every snapshot; the number is images seen
@@ -11,7 +11,6 @@ runs/<name>/state.safetensors   everything that the next step depends on
 runs/<name>/good.safetensors    the same of the last snapshot at which all was well, with on_collapse = "rollback"
 """
 
-import hashlib
 import json
 import os
 from collections.abc import Mapping, Sequence
@@ -20,7 +19,7 @@ from typing import Any
 
 import safetensors.torch
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from models.checkpoint import sync_folder, write_synced
 from training.config import ConfigError, TrainConfig, parse_config, to_json
@@ -245,42 +244,6 @@ def _append(path: Path, line: Mapping[str, Any]) -> None:
         f.write(json.dumps(line) + "\n")
         f.flush()
         os.fsync(f.fileno())
-
-
-def borrow(run: RunDir, other: RunDir, recipe: Recipe) -> None:
-    """Gives a recipe's networks the weights that they have in another run, and writes into `run` where they are from.
-
-    Optimizers begin anew. The networks may have more residual blocks than those had: a block that starts as the identity
-    changes nothing until it has learned something (Net2Net, Chen et al. 2016, https://arxiv.org/abs/1511.05641). Raises
-    `ConfigError` where the other run has no state, or networks of another shape.
-    """
-    if not other.state_file.exists():
-        raise ConfigError(f"start: {other.path} holds no run to start from; train that one first, or give another start=…")
-    for name, network in recipe.networks.items():
-        weights = weights_of(other, name)
-        try:
-            if weights:  # a guide, say, may be new
-                begun = {k: v for k, v in network.state_dict().items() if in_identity(network, k)}
-                network.load_state_dict(begun | weights)
-        except RuntimeError as error:
-            raise ConfigError(f"start: the {name} of {other.path} does not fit this run's: {error}") from None
-    about = other.about()
-    origin = {
-        "name": other.path.name,
-        "images_seen": int(about["images_seen"]),
-        "seconds": float(about["seconds"]),
-        "state_sha256": hashlib.sha256(other.state_file.read_bytes()).hexdigest(),
-        "config": deciding(to_json(other.config())),
-        "start": other.start(),
-    }
-    replace_file(run.start_file, json.dumps(origin, indent=2).encode())
-
-
-def in_identity(network: nn.Module, key: str) -> bool:
-    """Whether a weight belongs to a block that starts as the identity."""
-    *parents, _ = key.split(".")
-    paths = [".".join(parents[: i + 1]) for i in range(len(parents))]
-    return any(getattr(network.get_submodule(path), "STARTS_AS_IDENTITY", False) for path in paths)
 
 
 def weights_of(run: RunDir, network: str) -> dict[str, Tensor]:

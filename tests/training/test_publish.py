@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 from tiny import write_config, write_idx
 
 from models.checkpoint import load_checkpoint
@@ -93,3 +94,26 @@ def test_another_runs_numbers_stand_beside_its_own(folder: Path, capsys: pytest.
     assert main(["evaluate", "tiny", *beside]) == 0
     value = f"{metrics['fd_tiny_plain'].value:.6g}"
     assert f"fd_tiny_plain: card {value}, now {value}" in capsys.readouterr().out
+
+
+def test_a_run_starts_from_a_published_model(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Generator, its average and discriminator are those of the entry, and the next card says so. Another shape is refused."""
+    entry = folder / "zoo" / "tiny" / "1"
+    settings = [str(folder / "tiny.toml"), f"start={entry}", "total_images=16", "optimizer.learning_rate=1e-12"]
+    assert main(["run", *settings, "name=tuned"]) == 0
+    checkpoint, run = load_checkpoint(entry), RunDir(folder / "tuned")
+    networks = {"generator": checkpoint.generator, "ema": checkpoint.generator, **checkpoint.extras}
+    assert networks.keys() == {"generator", "ema", "discriminator"}
+    for name, network in networks.items():
+        weights = weights_of(run, name)
+        assert all(torch.allclose(weights[k], v, atol=1e-6) for k, v in network.state_dict().items())
+    origin = run.start()
+    assert origin is not None and (origin["name"], origin["images_seen"]) == ("tiny@1", 64)
+    assert main(["publish", str(folder / "tuned"), "--zoo", str(folder / "zoo"), "--quick"]) == 0
+    assert "Started from the networks of `tiny@1`" in (folder / "zoo" / "tuned" / "1" / "CARD.md").read_text()
+    assert main(["run", *settings, "name=wide", "hparams.z_dim=9"]) == 2
+    assert "does not fit" in capsys.readouterr().err
+    (folder / "zoo" / "broken").mkdir()
+    (folder / "zoo" / "broken" / "manifest.json").write_text("{}")
+    assert main(["run", *settings[:1], *settings[2:], "name=never", f"start={folder / 'zoo' / 'broken'}"]) == 2
+    assert "start: " in capsys.readouterr().err
