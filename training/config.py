@@ -147,11 +147,11 @@ class ProofConfig(Section):
 class OptimizerConfig(Section):
     """How both networks descend."""
 
-    algorithm: Literal["adam", "sgd", "rmsprop"] = "adam"
+    algorithm: Literal["adam", "muon", "sgd", "rmsprop"] = "adam"
     learning_rate: float = Field(3e-4, gt=0)
     d_learning_rate: float | None = Field(None, gt=0)  # the discriminator's own, if it differs (TTUR)
-    betas: tuple[float, float] = (0.0, 0.99)  # of Adam
-    momentum: float = Field(0.0, ge=0, lt=1)  # of the other two
+    betas: tuple[float, float] = (0.0, 0.99)  # of Adam, and of what Muon leaves to it
+    momentum: float = Field(0.0, ge=0, lt=1)  # of the others
     d_steps: int = Field(1, ge=1)  # of the discriminator for one of the generator: a batch is cut into as many parts
     warmup_images: int = Field(0, ge=0)
     decay_from: float = Field(0.5, ge=0, lt=1)  # fraction of the run after which the rate falls on a cosine
