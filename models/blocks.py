@@ -1,5 +1,8 @@
 """Layers that several families use unchanged."""
 
+import itertools
+from collections.abc import Iterable, Sequence
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -70,3 +73,35 @@ class Up(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return F.relu(self.norm(self.conv(x)))
+
+
+def halvings(channels: int, widths: Sequence[int]) -> list[nn.Conv2d]:
+    """Convolutions of images (B, channels, H, W), each to half the height and width, and to `widths` maps in turn."""
+    return [nn.Conv2d(a, b, kernel_size=4, stride=2, padding=1) for a, b in itertools.pairwise((channels, *widths))]
+
+
+class PatchDiscriminator(nn.Module):
+    """Images x (B, channels, H, W) in [-1, 1], and what is seen beside them → logits (B, h, w), one for each patch.
+
+    PatchGAN, Isola et al. 2016, https://arxiv.org/abs/1611.07004. `layers` and `logit`: the convolutions; none is normalised.
+    """
+
+    def __init__(self, layers: Iterable[nn.Conv2d], logit: nn.Conv2d) -> None:
+        super().__init__()
+        self.layers, self.logit = nn.ModuleList(layers), logit
+
+    def features(self, x: Tensor, *beside: Tensor) -> list[Tensor]:
+        """What each layer makes of images, first layer first."""
+        maps, seen = [], torch.cat([x, *beside], dim=1)
+        for layer in self.layers:
+            seen = leaky(layer(seen))
+            maps.append(seen)
+        return maps
+
+    def read(self, maps: list[Tensor]) -> Tensor:
+        """`features` → logits."""
+        logits: Tensor = self.logit(maps[-1])
+        return logits.squeeze(1)
+
+    def forward(self, x: Tensor, *beside: Tensor) -> Tensor:
+        return self.read(self.features(x, *beside))

@@ -5,14 +5,12 @@ InstanceNorm, 3x3 convolutions where the paper has 7x7, fewer feature maps at fu
 picture given, for most of a horse's meadow is a zebra's.
 """
 
-import itertools
-
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from models.blocks import groups, leaky
+from models.blocks import PatchDiscriminator, groups, halvings
 from models.family import Family, TranslatorHParams
 from models.tasks import Task
 
@@ -88,22 +86,12 @@ class Generator(nn.Module):
         return torch.tanh(change + torch.atanh(x * 0.95))
 
 
-class Discriminator(nn.Module):
+class Discriminator(PatchDiscriminator):
     """Images x (B, channels, H, W) in [-1, 1] → logits (B, h, w), one for each patch."""
 
     def __init__(self, hp: CycleganHParams) -> None:
-        super().__init__()
         widths = [hp.d_width * 2 ** min(i, 2) for i in range(hp.d_halvings)]
-        layers: list[nn.Module] = [nn.Conv2d(hp.channels, widths[0], kernel_size=4, stride=2, padding=1)]
-        layers += [nn.Conv2d(a, b, kernel_size=4, stride=2, padding=1) for a, b in itertools.pairwise(widths)]
-        self.layers = nn.ModuleList(layers)
-        self.logit = nn.Conv2d(widths[-1], 1, kernel_size=4, padding=1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        for layer in self.layers:
-            x = leaky(layer(x))
-        logits: Tensor = self.logit(x)
-        return logits.squeeze(1)
+        super().__init__(halvings(hp.channels, widths), nn.Conv2d(widths[-1], 1, kernel_size=4, padding=1))
 
 
 FAMILY = Family(

@@ -13,7 +13,7 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from models.blocks import Down, FilmNorm, leaky
+from models.blocks import Down, FilmNorm, PatchDiscriminator, halvings, leaky
 from models.family import Family, TranslatorHParams
 from models.tasks import Task
 
@@ -102,31 +102,18 @@ class Generator(nn.Module):
         return torch.where(given[:, -1:] > 0, made, given[:, :-1])
 
 
-class Discriminator(nn.Module):
+class Discriminator(PatchDiscriminator):
     """Images (B, channels, H, W) in [-1, 1] and the `with_hole` that they fill → logits (B, h, w), one a patch."""
 
     def __init__(self, hp: InpaintHParams) -> None:
-        super().__init__()
         widths = [hp.d_width * 2 ** min(i, 2) for i in range(hp.d_halvings)]
-        self.stem = nn.Conv2d(hp.channels + 1, widths[0], kernel_size=4, stride=2, padding=1)
-        self.downs = nn.ModuleList(nn.Conv2d(a, b, kernel_size=4, stride=2, padding=1) for a, b in itertools.pairwise(widths))
-        self.flat = nn.Conv2d(widths[-1], widths[-1], kernel_size=3, padding=1)
-        self.logit = nn.Conv2d(widths[-1], 1, kernel_size=3, padding=1)
+        flat = nn.Conv2d(widths[-1], widths[-1], kernel_size=3, padding=1)
+        layers = [*halvings(hp.channels + 1, widths), flat]
+        super().__init__(layers, nn.Conv2d(widths[-1], 1, kernel_size=3, padding=1))
 
-    def features(self, x: Tensor, given: Tensor) -> list[Tensor]:
-        """What each layer makes of images, first layer first. Of `given` it sees the hole alone."""
-        maps = [leaky(self.stem(torch.cat([x, given[:, -1:]], dim=1)))]
-        for layer in (*self.downs, self.flat):
-            maps.append(leaky(layer(maps[-1])))
-        return maps
-
-    def read(self, maps: list[Tensor]) -> Tensor:
-        """`features` → logits."""
-        logits: Tensor = self.logit(maps[-1])
-        return logits.squeeze(1)
-
-    def forward(self, x: Tensor, given: Tensor) -> Tensor:
-        return self.read(self.features(x, given))
+    def features(self, x: Tensor, *beside: Tensor) -> list[Tensor]:
+        """What each layer makes of images, first layer first. Of `with_hole` it sees the hole alone."""
+        return super().features(x, *(given[:, -1:] for given in beside))
 
 
 FAMILY = Family(

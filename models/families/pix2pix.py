@@ -12,7 +12,7 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from models.blocks import Down, Up, leaky
+from models.blocks import Down, PatchDiscriminator, Up, halvings, leaky
 from models.family import Family, TranslatorHParams
 from models.tasks import Task
 
@@ -75,31 +75,14 @@ class Generator(nn.Module):
         return torch.tanh(self.to_image(inner))
 
 
-class Discriminator(nn.Module):
+class Discriminator(PatchDiscriminator):
     """Images (B, channels, H, W) and what they answer (B, in_channels, H, W), in [-1, 1] → logits (B, h, w), one a patch."""
 
     def __init__(self, hp: Pix2pixHParams) -> None:
-        super().__init__()
         widths = [hp.d_width * 2 ** min(i, 2) for i in range(hp.d_halvings)]
-        self.stem = nn.Conv2d(hp.channels + hp.in_channels, widths[0], kernel_size=4, stride=2, padding=1)
-        self.downs = nn.ModuleList(nn.Conv2d(a, b, kernel_size=4, stride=2, padding=1) for a, b in itertools.pairwise(widths))
-        self.flat = nn.Conv2d(widths[-1], widths[-1], kernel_size=4, padding=1)
-        self.logit = nn.Conv2d(widths[-1], 1, kernel_size=4, padding=1)
-
-    def features(self, x: Tensor, given: Tensor) -> list[Tensor]:
-        """What each layer makes of answers beside what they answer, first layer first."""
-        maps = [leaky(self.stem(torch.cat([x, given], dim=1)))]
-        for layer in (*self.downs, self.flat):
-            maps.append(leaky(layer(maps[-1])))
-        return maps
-
-    def read(self, maps: list[Tensor]) -> Tensor:
-        """`features` → logits."""
-        logits: Tensor = self.logit(maps[-1])
-        return logits.squeeze(1)
-
-    def forward(self, x: Tensor, given: Tensor) -> Tensor:
-        return self.read(self.features(x, given))
+        flat = nn.Conv2d(widths[-1], widths[-1], kernel_size=4, padding=1)
+        layers = [*halvings(hp.channels + hp.in_channels, widths), flat]
+        super().__init__(layers, nn.Conv2d(widths[-1], 1, kernel_size=4, padding=1))
 
 
 FAMILY = Family(

@@ -7,7 +7,6 @@ was seen is kept. The discriminator sees patches.
 """
 
 import functools
-import itertools
 from typing import Literal
 
 import torch
@@ -15,7 +14,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from models.blocks import leaky
+from models.blocks import PatchDiscriminator, halvings
 from models.family import Family, TranslatorHParams
 from models.tasks import Task
 
@@ -117,30 +116,14 @@ class Generator(nn.Module):
         return hr
 
 
-class Discriminator(nn.Module):
+class Discriminator(PatchDiscriminator):
     """Images hr (B, channels, H, W) in [-1, 1] → logits (B, h, w), one for each patch of about 70 px."""
 
     def __init__(self, hp: SrganHParams) -> None:
-        super().__init__()
         widths = [hp.d_width * k for k in (1, 2, 4, 4)]
-        self.stem = nn.Conv2d(hp.channels, widths[0], kernel_size=3, padding=1)
-        self.downs = nn.ModuleList(nn.Conv2d(a, b, kernel_size=4, stride=2, padding=1) for a, b in itertools.pairwise(widths))
-        self.logit = nn.Conv2d(widths[-1], 1, kernel_size=3, padding=1)
-
-    def features(self, x: Tensor) -> list[Tensor]:
-        """What each layer makes of images (B, channels, H, W), first layer first."""
-        maps = [leaky(self.stem(x))]
-        for down in self.downs:
-            maps.append(leaky(down(maps[-1])))
-        return maps
-
-    def read(self, maps: list[Tensor]) -> Tensor:
-        """`features` → logits."""
-        logits: Tensor = self.logit(maps[-1])
-        return logits.squeeze(1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.read(self.features(x))
+        stem = nn.Conv2d(hp.channels, widths[0], kernel_size=3, padding=1)
+        logit = nn.Conv2d(widths[-1], 1, kernel_size=3, padding=1)
+        super().__init__([stem, *halvings(widths[0], widths[1:])], logit)
 
 
 FAMILY = Family(
