@@ -22,6 +22,11 @@ WAYS = 3  # rows of a sheet that show what one continuous code does
 mpl.use("Agg")  # no screen is needed
 
 
+def spread(count: int, items: int) -> Tensor:
+    """Up to `count` of `items` pictures, evenly spread: what lies side by side in a data set is often alike. (n,) indices."""
+    return torch.linspace(0, items - 1, min(count, items), dtype=torch.float64).round().long()
+
+
 def draw(
     generator: nn.Module, hparams: LatentHParams, seeds: Sequence[int], labels: Sequence[int], beside: Sequence[Any] = ()
 ) -> Tensor:

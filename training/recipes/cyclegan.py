@@ -27,7 +27,7 @@ from training.doctor.signals import Shown
 from training.ema import Ema
 from training.losses import adversarial_loss, gradient_penalty
 from training.optimizers import make_optimizer
-from training.pictures import png, tile
+from training.pictures import png, spread, tile
 from training.stabilisers import refuse_duels
 
 POOL = 50  # older translations that each discriminator may see again
@@ -191,7 +191,7 @@ class CycleganRecipe:
         half = columns * max(1, every.sheet_rows // 2)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
-            a, b = data.batch(torch.arange(min(half, len(data))), mirror=False)
+            a, b = data.batch(spread(half, len(data)), mirror=False)
         there, back = self.ema_there.network, self.ema_back.network
         rows = []
         for taken, forth, home in ((a, there, back), (b, back, there)):

@@ -29,7 +29,7 @@ from training.ema import Ema
 from training.holes import random_holes
 from training.losses import adversarial_loss, gradient_penalty, normalise_spectrally
 from training.optimizers import make_optimizer
-from training.pictures import png, tile
+from training.pictures import png, spread, tile
 from training.stabilisers import refuse_duels
 
 PREVIEW_SEED = 0
@@ -193,10 +193,10 @@ class PairedRecipe:
     def preview(self, data: TrainingData, every: SnapshotConfig) -> bytes:
         """Rows of: what was given, what was made of it, what it should be."""
         columns = max(1, every.sheet_columns // SHOWN)
-        count = min(columns * every.sheet_rows, len(data))
+        rows = spread(columns * every.sheet_rows, len(data))
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(PREVIEW_SEED)
-            batch = data.batch(torch.arange(count), mirror=False)
+            batch = data.batch(rows, mirror=False)
             example = self.example(self.hparams, tuple(t.to(self.hardware.device) for t in batch))
         made = self.ema.network(example.given, *example.noise)
         given = F.interpolate(example.given[:, : made.shape[1]], size=made.shape[2:], mode="nearest")
