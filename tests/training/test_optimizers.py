@@ -8,7 +8,7 @@ from torch import nn
 from torch.optim import Adam
 
 from training.config import OptimizerConfig
-from training.optimizers import MATRIX_RATE, Muon, make_optimizer, orthogonal
+from training.optimizers import Muon, make_optimizer, orthogonal
 
 
 @pytest.mark.parametrize("shape", [(16, 16), (20, 64), (64, 20)])
@@ -32,7 +32,7 @@ def test_the_first_step_by_hand() -> None:
     gradients = [p.grad.clone() for p in layers.parameters() if p.grad is not None]
     optimizer.step()
     moved = [p.detach() - b for p, b in zip(layers.parameters(), before, strict=True)]
-    expected = -1e-3 * MATRIX_RATE * orthogonal(gradients[2].flatten(1)).view_as(gradients[2])
+    expected = -1e-3 * 0.2 * 12 * orthogonal(gradients[2].flatten(1)).view_as(gradients[2])  # 12² = 16 · 3 · 3
     for i, (step, gradient) in enumerate(zip(moved, gradients, strict=True)):
         if i == 2:
             assert torch.allclose(step, expected, atol=1e-6)
