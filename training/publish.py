@@ -31,7 +31,7 @@ from training.loop import hparams_for
 from training.metrics.codes import described
 from training.recipe import Recipe
 from training.recipes import RECIPES
-from training.run_dir import RunDir
+from training.run_dir import RunDir, weights_of
 
 GENERATOR = "generator"  # the part of an entry that every family has
 NOT_PART_OF_THE_RECIPE = {
@@ -99,8 +99,9 @@ def average_of(run: RunDir, zoo: Path) -> Averaged:
     recipe = RECIPES[config.family](config, family_named(config.family), hparams, Hardware(config.device))
     if not run.about():
         raise ConfigError(f"{run.path} has no saved state yet")
-    run.restore(recipe)
     networks = {part: recipe.networks[name] for part, name in recipe.publishes.items() if name in recipe.networks}
+    for part, network in networks.items():  # and nothing else: a run can be published that could not go on with today's code
+        network.load_state_dict(weights_of(run, recipe.publishes[part]))
     states = {part: plain_state(network) for part, network in networks.items()}
     for part, state in states.items():
         if not all(torch.isfinite(tensor).all() for tensor in state.values()):
