@@ -22,6 +22,16 @@ class Server:
     port: int
     ready_after_s: float  # from the start of the process to its first 200 of /readyz
 
+    def wait_for(self, model: str) -> None:
+        """Until the model is loaded: the service is ready as soon as its default model is."""
+        while self.process.poll() is None:
+            with (
+                contextlib.suppress(urllib.error.URLError),
+                urllib.request.urlopen(f"http://127.0.0.1:{self.port}/v1/models/{model}"),
+            ):
+                return
+            time.sleep(0.05)
+
     def cpu_s(self) -> float:
         """CPU seconds of all its threads so far."""
         fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()

@@ -163,6 +163,7 @@ def main() -> None:
             manifest = read_manifest(entry)
             if manifest.task not in MAKERS or (manifest.task is Task.UNCONDITIONAL and not manifest.extras):
                 continue
+            server.wait_for(manifest.name)
             rows = []
             for row in MAKERS[manifest.task](Api(client, f"{manifest.name}@{manifest.version}"), held_out(manifest)):
                 rows.append(row)
