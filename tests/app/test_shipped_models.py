@@ -1,34 +1,90 @@
 """The models that come with the repository are served as they are."""
 
 import asyncio
+import contextlib
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from app.engine.device import CpuDevice
 from app.engine.engine import Engine, EngineConfig
-from app.engine.orders import DrawOrder
+from app.engine.orders import DrawOrder, TranslateOrder
 from app.telemetry import Metrics
 
 ZOO = Path(__file__).resolve().parents[2] / "models" / "zoo"
 
 
-@pytest.mark.parametrize("name", ["fashion", "digits-mlp"])
-def test_a_shipped_model_draws(name: str) -> None:
+@contextlib.asynccontextmanager
+async def shipped(name: str) -> AsyncIterator[Engine]:
+    """An engine that serves the models of the repository, of which this one is loaded."""
+    engine = Engine(EngineConfig(ZOO, name, 2**24, 2**15, 2**25, None, 60.0), CpuDevice("float32", 1), Metrics())
+    async with engine.running():
+        while not engine.catalog.scanned:
+            await asyncio.sleep(0.01)
+        assert engine.why_not_ready() is None
+        assert engine.catalog.find(name).samples.is_file()
+        yield engine
+
+
+def needs(name: str) -> None:
     if not (ZOO / name).is_dir():
         pytest.skip(f"models/zoo/{name} has not been published yet")
 
+
+@pytest.mark.parametrize("name", ["fashion", "digits-mlp"])
+def test_a_shipped_model_draws(name: str) -> None:
+    needs(name)
+
     async def check() -> None:
-        engine = Engine(EngineConfig(ZOO, name, 2**24, 2**15, 2**25, None, 60.0), CpuDevice("float32", 1), Metrics())
-        async with engine.running():
-            while not engine.catalog.scanned:
-                await asyncio.sleep(0.01)
-            assert engine.why_not_ready() is None
-            served = engine.catalog.find(name)
-            images = np.stack((await engine.picture(served, DrawOrder(name, 20, 7), 60)).pieces)
+        async with shipped(name) as engine:
+            images = np.stack((await engine.picture(engine.catalog.find(name), DrawOrder(name, 20, 7), 60)).pieces)
             assert len(np.unique(images.reshape(20, -1), axis=0)) == 20  # no two alike
             assert images.std() > 20  # and not all grey
-            assert served.samples.is_file()
+
+    asyncio.run(check())
+
+
+def test_outlines_get_colours() -> None:
+    """A round face is yellow, as emoji are, and what lies around it stays white."""
+    needs("outlines")
+    y, x = np.mgrid[:64, :64] - 31.5
+    drawing = np.full((64, 64, 3), 255, np.uint8)
+    drawing[abs(np.hypot(x, y) - 22) < 1] = 0
+    drawing[(abs(abs(x) - 7) < 2) & (abs(y + 6) < 2.5)] = 0
+    drawing[(abs(np.hypot(x, y) - 11) < 1) & (y > 3)] = 0
+
+    async def check() -> None:
+        async with shipped("outlines") as engine:
+            answer = (await engine.pictures.translate(TranslateOrder("outlines", drawing), 60)).pixels
+            inside = answer[np.hypot(x, y) < 18].reshape(-1, 3).mean(axis=0)
+            assert min(inside[:2]) > inside[2] + 60
+            assert answer[:4].mean() > 245
+
+    asyncio.run(check())
+
+
+def test_photographs_are_enlarged_sharper_than_by_a_filter() -> None:
+    """An edge between two colours: nearer to the true one than bicubic enlargement is, and made small again what it was."""
+    needs("photo-x4")
+    y, x = np.mgrid[:128, :128]
+    true = np.where((x + 0.4 * y < 80)[..., None], [40, 90, 160], [220, 190, 120]).astype(np.uint8)
+    image = Image.fromarray(true)
+    given = np.asarray(image.resize((32, 32), Image.Resampling.BICUBIC))
+    bicubic = np.asarray(Image.fromarray(given).resize((128, 128), Image.Resampling.BICUBIC))
+
+    async def check() -> None:
+        async with shipped("photo-x4") as engine:
+            errors = {}
+            for fidelity in (0.0, 0.5, 1.0):
+                order = TranslateOrder("photo-x4", given, fidelity=fidelity)
+                answer = (await engine.pictures.upscale(order, 60)).pixels
+                assert answer.shape == true.shape
+                again = np.asarray(Image.fromarray(answer).resize((32, 32), Image.Resampling.BICUBIC)).astype(int)
+                assert abs(again - given).mean() < 1
+                errors[fidelity] = float(np.square(answer.astype(float) - true).mean())
+            assert errors[1.0] < 0.5 * np.square(bicubic.astype(float) - true).mean()
 
     asyncio.run(check())
