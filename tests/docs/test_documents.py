@@ -102,11 +102,14 @@ class TestShippedModels:
     def test_every_curl_of_the_readme_works_as_pasted(self, start_server, tmp_path: Path) -> None:
         server: ServerProcess = start_server(ZOO)
         server.wait_until_ready()
+        (tmp_path / "examples").symlink_to(ROOT / "examples")
         curls = [line for line in COMMANDS if line.startswith("curl") and "/my-flowers/" not in line]
         assert len(curls) >= 6
         for line in curls:
             words = shlex.split(line.replace("http://127.0.0.1:8000", server.url))
-            done = subprocess.run([words[0], "-sS", "--fail", *words[1:]], cwd=tmp_path, capture_output=True, check=False)
+            done = subprocess.run(
+                [words[0], "-sS", "--fail", "--retry", "9", *words[1:]], cwd=tmp_path, capture_output=True, check=False
+            )
             assert done.returncode == 0, f"{line}\n{done.stderr.decode()}"
         made = {path.name: path.read_bytes()[:6] for path in tmp_path.iterdir() if path.is_file()}
         assert made["sneaker.png"] == b"\x89PNG\r\n" and made["walk.gif"] == b"GIF89a"
