@@ -70,11 +70,17 @@ class Muon(Adam):
 
 
 def orthogonal(matrix: Tensor) -> Tensor:
-    """Nearly the orthogonal matrix (n, m) that is nearest to a matrix (n, m): its singular values become 0.7 … 1.2."""
+    """Nearly the orthogonal matrix (n, m) that is nearest to a matrix (n, m): its singular values become 0.7 … 1.2.
+
+    The polynomials are of x · xᵀ alone, which is much smaller than x where a kernel has many columns.
+    """
     a, b, c = STEEPNESS
     x: Tensor = matrix / (matrix.norm() + 1e-7)
     x = x.T if len(matrix) > matrix.shape[1] else x
+    gram, identity = x @ x.T, torch.eye(min(matrix.shape), dtype=x.dtype, device=x.device)
+    product = identity
     for _ in range(ITERATIONS):
-        square = x @ x.T
-        x = a * x + (b * square + c * square @ square) @ x
+        factor = a * identity + b * gram + c * gram @ gram
+        product, gram = factor @ product, factor @ gram @ factor
+    x = product @ x
     return x.T if len(matrix) > matrix.shape[1] else x
