@@ -77,10 +77,9 @@ def requests(ceiling: Ceiling, model: str, scenario: Scenario) -> Callable[[int]
 
 
 def highest(ceiling: Ceiling, scenario: Scenario, seconds: float) -> float:
-    """Pictures a second without a service: a lone caller's on one lane, many callers' on all of them in full batches."""
-    alone = scenario.callers == 1
-    batch = min(scenario.n, ceiling.network.sizes[-1]) if alone else ceiling.network.sizes[-1]
-    lanes = 1 if alone else ceiling.device.lanes
+    """Pictures a second without a service: all lanes, in batches as large as what so many callers wait for fills them."""
+    lanes = 1 if scenario.callers == 1 else ceiling.device.lanes
+    batch = min(scenario.n * scenario.callers // lanes, ceiling.network.sizes[-1])
     return ceiling.pictures_per_s(batch=batch, lanes=lanes, format_name=scenario.format_name, seconds=seconds)
 
 
