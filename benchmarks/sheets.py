@@ -31,7 +31,7 @@ Pixels = NDArray[np.uint8]  # (H, W, 3)
 Row = list[Pixels]
 
 ROWS = 8
-COLUMNS_OF_ROWS = 2  # rows stand beside each other where they are short
+SHORT = 640  # px of a row; of those that are shorter, two stand beside each other
 SR_SIDE = 48  # px, of what is enlarged
 SEED = 7
 GAP = 4
@@ -140,14 +140,19 @@ MAKERS: dict[Task, Callable[[Api, object], Iterator[Row]]] = {
 }
 
 
+def columns(row: Row) -> int:
+    """How many rows of this length stand beside each other."""
+    return 2 if len(row) * row[0].shape[1] < SHORT else 1
+
+
 def sheet(rows: list[Row]) -> Image.Image:
-    """Rows of pictures of one size, two rows beside each other."""
+    """Rows of pictures of one size."""
     height, width = rows[0][0].shape[:2]
-    across = len(rows[0]) * width + GAP
-    made = Image.new("RGB", (COLUMNS_OF_ROWS * across - GAP, -(-len(rows) // COLUMNS_OF_ROWS) * height), "white")
+    beside, across = columns(rows[0]), len(rows[0]) * width + GAP
+    made = Image.new("RGB", (beside * across - GAP, -(-len(rows) // beside) * height), "white")
     for i, row in enumerate(rows):
         for j, pixels in enumerate(row):
-            made.paste(Image.fromarray(pixels), (i % COLUMNS_OF_ROWS * across + j * width, i // COLUMNS_OF_ROWS * height))
+            made.paste(Image.fromarray(pixels), (i % beside * across + j * width, i // beside * height))
     return made
 
 
@@ -167,7 +172,7 @@ def main() -> None:
             rows = []
             for row in MAKERS[manifest.task](Api(client, f"{manifest.name}@{manifest.version}"), held_out(manifest)):
                 rows.append(row)
-                if len(rows) == ROWS * COLUMNS_OF_ROWS:
+                if len(rows) == ROWS * columns(row):
                     break
             sheet(rows).save(entry / "answers.png", optimize=True)
             tell(entry, HEADINGS[manifest.task])
