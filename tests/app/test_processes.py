@@ -35,13 +35,14 @@ def workers(server: ServerProcess) -> list[int]:
 
 
 def ready(server: ServerProcess) -> set[int]:
-    """The processes of which all models are loaded, as the log tells."""
+    """The processes that have begun to serve, as the log tells, while every answer says that models are loaded."""
     return {pid for pid in workers(server) if f"process [{pid}]" in server.log()} if answers(server) else set()
 
 
 def answers(server: ServerProcess) -> bool:
     try:
-        return all(httpx2.get(f"{server.url}/readyz").status_code == 200 for _ in range(8))
+        addresses = (f"{server.url}/readyz", f"{server.url}/v1/models/fashion")  # ready, and done with what it draws here
+        return all(httpx2.get(url).status_code == 200 for _ in range(8) for url in addresses)
     except httpx2.TransportError:
         return False
 
