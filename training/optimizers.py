@@ -35,7 +35,7 @@ class Muon(Adam):
     """Momentum whose step, for every weight that is a matrix, is made orthogonal first; the other weights are left to Adam.
 
     Jordan et al. 2024, https://kellerjordan.github.io/posts/muon; the size of a step as in Liu et al. 2025,
-    https://arxiv.org/abs/2502.16982: five times that killed every unit of `photo-x4` in 20,000 pictures. A convolution's kernel
+    https://arxiv.org/abs/2502.16982: much longer ones leave units behind that no picture wakes. A convolution's kernel
     (out, in, k, k) is the matrix (out, in · k · k). The first and the last matrix are left to Adam too. torch's own Muon takes
     nothing but matrices.
     """
