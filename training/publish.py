@@ -185,7 +185,7 @@ def as_recipe(config: TrainConfig) -> dict[str, Any]:
     """A run's config as it helps whoever wants to make the model again, somewhere else."""
     recipe = {k: v for k, v in to_json(config).items() if k not in NOT_PART_OF_THE_RECIPE}
     paths = {k: portable(v) for k, v in recipe["data"].items() if k in ("path", "test_path") and v is not None}
-    return recipe | {"data": recipe["data"] | paths}
+    return recipe | {"data": recipe["data"] | paths | {"also": [portable(path) for path in recipe["data"]["also"]]}}
 
 
 def without_paths(start: dict[str, Any] | None) -> dict[str, Any] | None:

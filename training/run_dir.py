@@ -34,7 +34,7 @@ FREE_TO_CHANGE = {
     "snapshots",
     "device",
 }  # none of these decides the weights
-DATA_FREE_TO_CHANGE = {"path", "test_path", "benchmarks", "source", "licence"}  # nor any of these
+DATA_FREE_TO_CHANGE = {"path", "test_path", "also", "benchmarks", "source", "licence"}  # nor any of these
 NEVER_TO_CHANGE = {"family", "hparams", "data"}  # the state wouldn't fit
 
 

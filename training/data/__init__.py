@@ -32,7 +32,8 @@ def load(config: DataConfig, split: Split) -> TrainingData:
     Raises DataError (NoTestSplitError where there is no test split and nothing is held out), whose text says what to do.
     """
     found = {"path": locate(config.path), "test_path": config.test_path and locate(config.test_path)}
-    located = config.model_copy(update={k: v for k, v in found.items() if v})
+    also = tuple(locate(path) or path for path in config.also)
+    located = config.model_copy(update={k: v for k, v in found.items() if v} | {"also": also})
     loader = DATASETS[config.format]
     if not config.holdout or _has_test_split(loader, located):
         data = loader(located, split)

@@ -9,6 +9,14 @@ Format = Literal["idx", "imagefolder", "hub", "photos", "pairs", "unpaired"]
 Direction = Literal["AtoB", "BtoA"]
 Split = Literal["train", "test"]
 
+ONLY_FOR: dict[str, tuple[Format, ...]] = {
+    "direction": ("pairs",),
+    "skip": ("pairs",),
+    "jitter": ("pairs", "unpaired"),
+    "scales": ("photos",),
+    "also": ("photos",),
+}
+
 
 class DataConfig(BaseModel):
     """Where a data set is and what its pictures are brought to. Frozen; unknown keys are refused."""
@@ -38,6 +46,7 @@ class DataConfig(BaseModel):
     skip: tuple[str, ...] = ()  # pairs: rows of metadata.csv to leave out, as `column=value`, or `column=*` for any value
     # photos: copies of each, this much smaller, are shown too. What a camera or JPEG blurred is sharp in a smaller copy
     scales: tuple[Annotated[float, Field(gt=0, le=1)], ...] = Field((1.0,), min_length=1, max_length=8)
+    also: tuple[Path | str, ...] = ()  # photos: more folders or .zips of them, to learn from and not to measure on
     benchmarks: tuple[str, ...] = ()  # photos: folders of other data, with HR/ and LR_bicubic_x4/, to measure on as well
     source: str
     licence: str
@@ -59,20 +68,15 @@ class DataConfig(BaseModel):
             raise ValueError(f"`labels` is for IDX data and image folders: {self.format} data carries its own label names")
         if self.stacked and (self.format != "idx" or self.channels):
             raise ValueError("`stacked` is for IDX data as they are: three grey pictures make one in colour")
-        # against the defaults, and not by which keys were set: a config that was written out sets all of them
-        if self.format != "pairs" and self.direction != "AtoB":
-            raise ValueError(f"`direction` is for pairs only: {self.format} data have no picture given and another wanted")
-        if self.format != "pairs" and self.skip:
-            raise ValueError(f"`skip` is for pairs only, and the format is {self.format}: take the pictures out yourself")
-        if self.format != "photos" and self.scales != (1.0,):
-            raise ValueError(f"`scales` is for photos only, and the format is {self.format}")
+        for key, formats in ONLY_FOR.items():
+            # against the defaults, and not by which keys were set: a config that was written out sets all of them
+            if self.format not in formats and getattr(self, key) != type(self).model_fields[key].default:
+                raise ValueError(f"`{key}` is for {' and '.join(formats)} only, and the format is {self.format}")
         of_labels = {"relabel": self.relabel, "labelled_per_class": self.labelled_per_class}
         asked = [key for key, value in of_labels.items() if value is not None]
         if asked and (self.format in ("pairs", "unpaired", "photos") or self.stacked):
             what = "stacked" if self.stacked else self.format
             raise ValueError(f"`{asked[0]}` is for labelled pictures, and {what} data have no labels")
-        if self.format not in ("pairs", "unpaired") and self.jitter:
-            raise ValueError(f"`jitter` is for pairs and unpaired data, and the format is {self.format}")
         for pattern in self.skip:
             column, _, value = pattern.partition("=")
             if not column or not value:

@@ -5,6 +5,7 @@ Laid out as an image folder (see `training.data.imagefolder`); labels are passed
 
 import hashlib
 import logging
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
@@ -31,10 +32,11 @@ class Photos:
     photos: tuple[Tensor, ...]  # uint8 (C, H, W), sizes differ
     names: tuple[str, ...]
     side: int  # of the squares, px
+    items: tuple[int, ...]  # index of each item's photo
     skipped: tuple[str, ...] = ()
 
     def __len__(self) -> int:
-        return len(self.photos)
+        return len(self.items)
 
     def decides(self) -> dict[str, int]:
         """Resolution and channels."""
@@ -47,7 +49,7 @@ class Photos:
     def batch(self, rows: Tensor, *, mirror: bool) -> tuple[Tensor, ...]:
         """Squares (B, C, side, side) in [-1, 1], one of each photo; with `mirror` also turned and flipped at random."""
         pieces = []
-        for photo in (self.photos[i] for i in rows.tolist()):
+        for photo in (self.photos[self.items[i]] for i in rows.tolist()):
             _, height, width = photo.shape
             top = int(torch.randint(height - self.side + 1, ()))
             left = int(torch.randint(width - self.side + 1, ()))
@@ -66,17 +68,40 @@ class Photos:
 
 
 def load(config: DataConfig, split: Split) -> Photos:
-    """Reads one split of a folder or zip. Raises DataError, which says what is wrong and what to do."""
+    """Reads one split of a folder or zip; for training also what lies in `config.also`, whole.
+
+    For training a photo is as many items as squares fit into it, so that all parts of all photos are shown equally often.
+
+    Raises DataError, which says what is wrong and what to do.
+    """
     assert config.resolution is not None  # the config's own check
     separate = split == "test" and config.test_path is not None
     path = config.test_path if separate and config.test_path is not None else config.path
-    photos, names, skipped = [], [], []
-    with open_source(Path(path)) as root:
-        source = choose(root, split, whole=separate)
+    sources = [(path, separate), *((folder, True) for folder in config.also if split == "train")]
+    photos, names = [], []
+    skipped: list[str] = []
+    for folder, whole in sources:
+        for name, photo in _read(Path(folder), split, config, skipped, whole=whole):
+            for scale in config.scales if split == "train" else (1.0,):
+                copy = photo if scale == 1 else smaller(photo, scale)
+                if min(copy.shape[1:]) >= config.resolution:
+                    photos.append(copy)
+                    names.append(name)
+    if not photos:
+        raise DataError(f"{path} has no photo of at least {config.resolution} px. Lower data.resolution, or add some")
+    fits = [(photo.shape[1] // config.resolution) * (photo.shape[2] // config.resolution) for photo in photos]
+    items = [i for i, squares in enumerate(fits) for _ in range(squares if split == "train" else 1)]
+    return Photos(tuple(photos), tuple(names), config.resolution, tuple(items), tuple(skipped))
+
+
+def _read(path: Path, split: Split, config: DataConfig, skipped: list[str], *, whole: bool) -> Iterator[tuple[str, Tensor]]:
+    """Name and pixels, uint8 (C, H, W), of each photo that is large enough; the others are told of in `skipped`."""
+    with open_source(path) as root:
+        source = choose(root, split, whole=whole)
         for name, _ in list_pictures(source).pictures:
             try:
                 photo = torch.from_numpy(decode(source.read(name), None, config.channels or 3))
-                if min(photo.shape[1:]) < config.resolution:
+                if min(photo.shape[1:]) < (config.resolution or 0):
                     raise BrokenPictureError(
                         f"{photo.shape[2]}x{photo.shape[1]} px are too few to cut {config.resolution} out of"
                     )
@@ -84,14 +109,7 @@ def load(config: DataConfig, split: Split) -> Photos:
                 skipped.append(f"{name}: {error}")
                 log.warning("left out %s: %s", name, error)
                 continue
-            for scale in config.scales if split == "train" else (1.0,):
-                copy = photo if scale == 1 else smaller(photo, scale)
-                if min(copy.shape[1:]) >= config.resolution:
-                    photos.append(copy)
-                    names.append(name)
-    if not photos:
-        raise DataError(f"{source.name} has no photo of at least {config.resolution} px. Lower data.resolution, or add some")
-    return Photos(tuple(photos), tuple(names), config.resolution, tuple(skipped))
+            yield name, photo
 
 
 def smaller(photo: Tensor, scale: float) -> Tensor:

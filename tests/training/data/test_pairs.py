@@ -369,7 +369,7 @@ def test_a_pattern_is_a_column_and_a_value(pattern: str) -> None:
         ({"format": "photos", "direction": "BtoA"}, "`direction` is for pairs only"),
         ({"format": "unpaired", "direction": "BtoA"}, "`direction` is for pairs only"),
         ({"format": "unpaired", "skip": ["group=flags"]}, "`skip` is for pairs only"),
-        ({"format": "imagefolder", "jitter": 4}, "`jitter` is for pairs and unpaired data"),
+        ({"format": "imagefolder", "jitter": 4}, "`jitter` is for pairs and unpaired only"),
     ],
 )
 def test_keys_that_do_not_fit_are_refused(changes: dict[str, object], told: str) -> None:

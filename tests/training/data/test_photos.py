@@ -30,9 +30,9 @@ def folder(tmp_path: Path) -> Path:
 
 def test_a_batch_is_squares_of_the_photos_in_range(folder: Path) -> None:
     data = load(config(folder), "train")
-    assert isinstance(data, Photos) and len(data) == 2
+    assert isinstance(data, Photos) and len(data.photos) == 2
     assert len(data.skipped) == 1 and "2.png" in data.skipped[0] and "5x40" in data.skipped[0]
-    (squares,) = data.batch(torch.tensor([0, 1, 1]), mirror=False)
+    (squares,) = data.batch(torch.tensor([0, 2, 3]), mirror=False)
     assert squares.shape == (3, 3, 8, 8) and -1 <= squares.min() <= squares.max() <= 1
     red, green = ((squares[:, c] + 1) * 127.5 / 5 for c in (0, 1))
     assert torch.allclose(red.diff(dim=2), torch.ones(3, 8, 7), atol=1e-4)  # cut out, and not resized
@@ -58,6 +58,25 @@ def test_smaller_copies_are_shown_too(folder: Path) -> None:
     assert len(load(config(folder, scales=[1.0, 0.5]), "test")) == 1
     with pytest.raises(ValueError, match="`scales` is for photos only"):
         config(folder, format="imagefolder", scales=[0.5])
+
+
+def test_a_photo_is_shown_as_often_as_squares_fit_into_it(folder: Path) -> None:
+    data = load(config(folder), "train")
+    assert isinstance(data, Photos)
+    assert data.items == (0, 0, 1, 1, 1)  # 20x9 and 8x30 px, squares of 8
+
+
+def test_more_folders_are_learned_from_and_not_measured_on(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    other = tmp_path_factory.mktemp("other")
+    Image.new("RGB", (8, 8), "blue").save(other / "blue.png")
+    data = load(config(folder, also=[other]), "train")
+    assert isinstance(data, Photos) and data.items == (0, 0, 1, 1, 1, 2) and data.photos[2][2].min() == 255
+    assert len(load(config(folder, also=[other]), "test")) == 1
+    assert data.sha256() != load(config(folder), "train").sha256()
+    with pytest.raises(DataError, match="nowhere"):
+        load(config(folder, also=["nowhere"]), "train")
+    with pytest.raises(ValueError, match="`also` is for photos only"):
+        config(folder, format="imagefolder", also=[other])
 
 
 def test_its_hash_is_that_of_its_pixels(folder: Path) -> None:
