@@ -2,19 +2,25 @@
 
 import os
 import time
-from collections.abc import Callable, Mapping
-from typing import TypeVar
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from app.engine.device.contract import Answers, Device, DeviceError, Network, Pixels, Rows, autocast
+from app.engine.device.recorded import (
+    Drawn,
+    Forward,
+    PackedUp,
+    SteadyConv,
+    SteadyLinear,
+    in_pictures,
+    record,
+    replace_layers,
+    settle_layers,
+)
 from app.engine.options import Precision
 from models.hardware import has_bfloat16
-from models.pixels import to_uint8
-
-L = TypeVar("L", bound=nn.Module)
 
 CONVOLUTIONAL_SIZES = (1, 2, 4, 8)  # eight rows have the throughput of sixty-four, and are over soon
 LINEAR_SIZES = (8, 16, 32, 64)  # a product of matrices costs the same for one row as for eight
@@ -57,6 +63,7 @@ class CpuDevice(Device):
             pixels = example[0].shape[2] * example[0].shape[3]
             sizes = tuple(size for size in sizes if size == 1 or size * pixels <= MOST_INPUT_PIXELS)
         network = CpuNetwork(generator, self.precision, sizes)
+        network.record(example)
         network.sizes = agreeing_sizes(network, example)
         taken = seconds_taken(network, example)
         network.enough = rows_at_half_rate(taken)
@@ -67,38 +74,49 @@ class CpuDevice(Device):
         if not convolutional(generator):
             return generator
         replace_layers(generator, nn.Linear, SteadyLinear)
-        if self.precision == "float32" and can_pack():
-            replace_layers(generator, nn.ConvTranspose2d, PackedUp)
+        if self.precision == "float32":
+            settle_layers(generator)
         arranged: nn.Module = generator.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         return arranged
 
 
 def convolutional(network: nn.Module) -> bool:
     """Whether a network convolves anything."""
-    return any(isinstance(layer, nn.Conv2d | nn.ConvTranspose2d | PackedUp) for layer in network.modules())
+    return any(isinstance(layer, nn.Conv2d | nn.ConvTranspose2d | SteadyConv | PackedUp) for layer in network.modules())
 
 
 class CpuNetwork(Network):
-    """A generator on the CPU, run as it is."""
+    """A generator on the CPU: recorded for the sizes that it was prepared with, and run layer by layer for any other shape."""
 
     def __init__(self, generator: nn.Module, precision: str, sizes: tuple[int, ...]) -> None:
         self._generator = generator
         self._precision = precision
+        self._recorded: dict[int, Forward] = {}
         self.sizes = sizes
+
+    def record(self, example: Rows) -> None:
+        """Records a forward of each size. In float32: a recording does not know of autocast."""
+        if self._precision == "float32":
+            made = {size: record(self._generator, tuple(r[:size] for r in example)) for size in self.sizes}
+            self._recorded = {size: forward for size, forward in made.items() if forward}
 
     def for_any_shape(self) -> Network:
         return CpuNetwork(self._generator, self._precision, (1,))
 
     def images(self, rows: Rows) -> Tensor:
         """What the generator draws, before it is rounded to 8 bits: (n, C, H, W)."""
-        with torch.inference_mode(), autocast("cpu", self._precision):
-            images: Tensor = self._generator(*rows)
-        return images
+        return self._forward(rows)[0]
 
     def _draw(self, rows: Rows) -> Pixels:
-        with torch.inference_mode():
-            pixels: Pixels = to_uint8(self.images(rows)).numpy()
+        pixels: Pixels = self._forward(rows)[1].numpy()
         return pixels
+
+    def _forward(self, rows: Rows) -> Drawn:
+        recorded = self._recorded.get(len(rows[0]))
+        if recorded:
+            return recorded(rows)
+        with autocast("cpu", self._precision):
+            return in_pictures(self._generator, rows)
 
 
 class CpuNumbers(Network):
@@ -112,64 +130,6 @@ class CpuNumbers(Network):
         with torch.no_grad():  # and not inference mode, in which nothing inside could take a gradient
             numbers: Answers = self._network(*rows).numpy()
         return numbers
-
-
-class SteadyLinear(nn.Module):
-    """A linear layer x (n, in) → (n, out) whose rows have the same bits for every n.
-
-    Libraries take other kernels for a few rows than for many. Here there are always eight, or a multiple: beside
-    convolutions that costs nothing, as reading the weights is what takes the time.
-    """
-
-    def __init__(self, linear: nn.Linear) -> None:
-        super().__init__()
-        self.linear = linear
-
-    def forward(self, x: Tensor) -> Tensor:
-        missing = -len(x) % 8
-        out: Tensor = self.linear(F.pad(x, (0, 0, 0, missing)))[: len(x)] if missing else self.linear(x)
-        return out
-
-
-class PackedUp(nn.Module):
-    """A transposed convolution whose weights have been brought into oneDNN's own layout once, and not at every call.
-
-    As inductor packs them, without its compiler. It matters for a few rows, where packing takes longer than the product.
-    """
-
-    def __init__(self, layer: nn.ConvTranspose2d) -> None:
-        super().__init__()
-        self.bias = layer.bias
-        self.places = [list(x) for x in (layer.padding, layer.output_padding, layer.stride, layer.dilation)]
-        self.groups = layer.groups
-        with torch.inference_mode():
-            reorder = torch.ops.mkldnn._reorder_convolution_transpose_weight
-            self.weight = reorder(layer.weight.contiguous(), *self.places, layer.groups)
-
-    def forward(self, x: Tensor) -> Tensor:
-        apply = torch.ops.mkldnn._convolution_transpose_pointwise
-        out: Tensor = apply(x, self.weight, self.bias, *self.places, self.groups, "none", [], "")
-        return out
-
-
-def replace_layers(network: nn.Module, kind: type[L], replacement: Callable[[L], nn.Module]) -> None:
-    """Puts another layer in the place of every layer of a kind, however deep inside."""
-    for name, layer in list(network.named_children()):
-        if isinstance(layer, kind):
-            setattr(network, name, replacement(layer))
-        else:
-            replace_layers(layer, kind, replacement)
-
-
-def can_pack() -> bool:
-    """Whether this build of torch packs weights: the functions are torch's own, for its compiler, and may move."""
-    try:
-        layer = PackedUp(nn.ConvTranspose2d(2, 2, kernel_size=4, stride=2, padding=1))
-        with torch.inference_mode():
-            layer(torch.zeros(1, 2, 4, 4))
-    except (AttributeError, RuntimeError, TypeError):
-        return False
-    return True
 
 
 def agreeing_sizes(network: CpuNetwork, example: Rows) -> tuple[int, ...]:

@@ -1,0 +1,163 @@
+"""Forwards on the CPU without the interpreter: weights packed beforehand, and the calls of a forward recorded once.
+
+Between any two layers Python asks for the interpreter lock, which in a service others always hold. A recorded forward asks for
+it once. It runs the same kernels on the same numbers: nothing is fused, and the bits stay the same.
+
+Both ways lean on parts of torch that may go: packing is there for its compiler, and recording (TorchScript) is deprecated in
+favour of compilers, which need seconds for each model and a C++ compiler beside the service. So both are tried out first,
+and where they fail, forwards run layer by layer and give the same pictures.
+"""
+
+import functools
+import warnings
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from models.pixels import to_uint8
+
+L = TypeVar("L", bound=nn.Module)
+Drawn = tuple[Tensor, Tensor]  # images (n, C, H, W) as the generator gives them, and rounded: uint8 (n, H, W, C)
+Forward = Callable[[tuple[Tensor, ...]], Drawn]
+
+WARM_UP = 2  # the first call of a recording looks at the shapes, and the second rewrites it
+# as TorchScript, in which an empty list of numbers can be written; in Python it has no type that a recording knows
+APPLY_UP = """
+def up(x: Tensor, weight: Tensor, bias: Optional[Tensor], padding: List[int], output_padding: List[int], stride: List[int],
+       dilation: List[int], groups: int):
+    none = torch.jit.annotate(List[Optional[number]], [])
+    return torch.ops.mkldnn._convolution_transpose_pointwise(
+        x, weight, bias, padding, output_padding, stride, dilation, groups, "none", none, "")
+"""
+
+
+class SteadyLinear(nn.Module):
+    """A linear layer x (n, in) → (n, out) whose rows have the same bits for every n.
+
+    Libraries take other kernels for a few rows than for many. Here there are always eight, or a multiple: beside
+    convolutions that costs nothing, as reading the weights is what takes the time.
+    """
+
+    def __init__(self, linear: nn.Linear) -> None:
+        super().__init__()
+        self.linear = linear
+
+    def forward(self, x: Tensor) -> Tensor:
+        missing = -len(x) % 8
+        out: Tensor = self.linear(F.pad(x, (0, 0, 0, missing)))[: len(x)] if missing else self.linear(x)
+        return out
+
+
+class SteadyConv(nn.Module):
+    """A convolution that oneDNN computes for one row too, where torch takes a kernel of its own, which gives other bits."""
+
+    def __init__(self, layer: nn.Conv2d) -> None:
+        super().__init__()
+        self.weight, self.bias = layer.weight, layer.bias
+        assert not isinstance(layer.padding, str)  # "same" and "valid", which no family uses
+        self.padding, self.stride, self.dilation, self.groups = layer.padding, layer.stride, layer.dilation, layer.groups
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.mkldnn_convolution(x, self.weight, self.bias, self.padding, self.stride, self.dilation, self.groups)
+
+
+class PackedUp(nn.Module):
+    """A transposed convolution whose weights have been brought into oneDNN's own layout once, and not at every call.
+
+    As inductor packs them, without its compiler. It matters for a few rows, where packing takes longer than the product.
+    """
+
+    def __init__(self, layer: nn.ConvTranspose2d) -> None:
+        super().__init__()
+        self.bias = layer.bias
+        self.places = [list(x) for x in (layer.padding, layer.output_padding, layer.stride, layer.dilation)]
+        self.groups = layer.groups
+        self.apply_up = _apply_up()
+        with torch.inference_mode():
+            reorder = torch.ops.mkldnn._reorder_convolution_transpose_weight
+            self.weight = reorder(layer.weight.contiguous(), *self.places, layer.groups)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.apply_up(x, self.weight, self.bias, *self.places, self.groups)
+        return out
+
+
+@functools.cache
+def _apply_up() -> Callable[..., Tensor]:
+    with warnings.catch_warnings(action="ignore", category=DeprecationWarning):
+        applying: Callable[..., Tensor] = torch.jit.CompilationUnit(APPLY_UP).up
+    return applying
+
+
+def settle_layers(network: nn.Module) -> None:
+    """Puts in the place of a float32 network's convolutions what gives the same bits for every number of rows, and soon."""
+    replace_layers(network, nn.Conv2d, lambda layer: SteadyConv(layer) if layer.padding_mode == "zeros" else layer)
+    if can_pack():
+        replace_layers(network, nn.ConvTranspose2d, PackedUp)
+
+
+def replace_layers(network: nn.Module, kind: type[L], replacement: Callable[[L], nn.Module]) -> None:
+    """Puts another layer in the place of every layer of a kind, however deep inside."""
+    for name, layer in list(network.named_children()):
+        if isinstance(layer, kind):
+            setattr(network, name, replacement(layer))
+        else:
+            replace_layers(layer, kind, replacement)
+
+
+@functools.cache
+def can_pack() -> bool:
+    """Whether this build of torch packs weights."""
+    try:
+        layer = PackedUp(nn.ConvTranspose2d(2, 2, kernel_size=4, stride=2, padding=1))
+        with torch.inference_mode():
+            layer(torch.zeros(1, 2, 4, 4))
+    except (AttributeError, RuntimeError, TypeError):
+        return False
+    return True
+
+
+def in_pictures(generator: nn.Module, rows: tuple[Tensor, ...]) -> Drawn:
+    """Rows → images and pixels, layer by layer."""
+    with torch.inference_mode():
+        images = generator(*rows)
+        return images, to_uint8(images)
+
+
+def record(generator: nn.Module, rows: tuple[Tensor, ...]) -> Forward | None:
+    """The same for exactly as many rows of these shapes, recorded; None where it can't be, or gives other bits.
+
+    `rows`: real ones, on which a recording is compared with the generator itself.
+    """
+    packed = [layer for layer in generator.modules() if isinstance(layer, PackedUp)]
+    # a recording can't hold tensors in oneDNN's layout, but can be given them
+    weights = tuple(layer.weight for layer in packed)
+
+    def forward(weights: tuple[Tensor, ...], rows: tuple[Tensor, ...]) -> Drawn:
+        for layer, weight in zip(packed, weights, strict=True):
+            layer.weight = weight
+        images = generator(*rows)
+        return images, to_uint8(images)
+
+    try:
+        with torch.inference_mode(), warnings.catch_warnings(action="ignore"):
+            recorded: Any = torch.jit.trace(forward, (weights, rows), check_trace=False)  # type: ignore[no-untyped-call]
+            for _ in range(WARM_UP):
+                images, _ = recorded(weights, rows)
+    except (AttributeError, RuntimeError, TypeError):
+        return None
+    finally:
+        for layer, weight in zip(packed, weights, strict=True):
+            layer.weight = weight
+    if not torch.equal(images, in_pictures(generator, rows)[0]):
+        return None
+
+    def run(rows: tuple[Tensor, ...]) -> Drawn:
+        with torch.inference_mode():
+            drawn: Drawn = recorded(weights, rows)
+        return drawn
+
+    return run
