@@ -6,7 +6,8 @@ the next model: a request for one picture waits for about one forward, however l
 ones, that with the least left to draw goes first.
 
 Requests for a forward of a network so quick that handing it to a lane takes longer than drawing it are drawn by the event loop,
-one batch between two looks at what has arrived: by then, a busy one has as many as fit.
+one batch between two looks at what has arrived: by then, a busy one has as many as fit. So are those of a caller who seems to
+be the only one, if they are over soon: a lane would begin later, and with nothing of the network in its caches.
 
 Bulk work, of which nobody waits for a picture, is done when nothing else is there to do, but for every sixteenth turn; while
 requests keep coming, by all lanes but one, so that the next finds a lane that is free.
@@ -38,6 +39,8 @@ MAX_RETRY_AFTER_S = 60
 OLDEST_TURN = 16  # every so many turns, the oldest large request goes first, however much is left of it
 BULK_TURN = 16  # every so many turns, bulk work goes first
 QUIET_S = 0.5  # without a request, after which all lanes may do bulk work
+CROWDED_S = 0.5  # after a request came while another was there, in which lanes draw everything but quick networks
+LONE_TURN = 16  # every so many requests of somebody who seems alone, a lane draws: only then can be seen that others come
 LARGE_TURN = 4  # every so many turns, requests larger than a forward go first: they are slowed down, and never starved
 
 
@@ -109,7 +112,9 @@ class Queue:
         self._requested_at = -math.inf  # when the latest request that is no bulk work came or was done
         self._turns = 0
         self._waiting_lanes = 0
-        self._drawing: dict[int, Network] = {}  # by lane (its thread's number): the network that it is running
+        self._drawing: dict[
+            int, tuple[Network, int]
+        ] = {}  # by lane (its thread's number): what it is running, and of how many rows
         self._closed = False
         self._rate = 0.0  # pixels a second, as measured over the latest forwards
         # these belong to the event loop's thread
@@ -118,6 +123,8 @@ class Queue:
         self._idle.set()
         self._stopping = False
         self._arrived = 0  # pictures that no lane was woken for yet
+        self._crowded_at = -math.inf  # when a request last came while another was there
+        self._lone = 0  # requests that came since to nobody else
 
     @property
     def queued_pixels(self) -> int:
@@ -148,7 +155,7 @@ class Queue:
         self._count(pixels)
         try:
             with self._changed:
-                lines = self._bulk if job.bulk else self._large if large else self._small_ones(job.network)
+                lines = self._bulk if job.bulk else self._large if large else self._small_ones(job)
                 if not job.bulk:
                     self._requested_at = time.monotonic()
                 lines.setdefault(job.network, deque()).append(job)
@@ -190,8 +197,20 @@ class Queue:
             self._changed.notify_all()
         tell(left, EngineStoppedError("the service is shutting down"))
 
-    def _small_ones(self, network: Network) -> Lines:
-        return self._quick if network.quick and self.draw_at_once else self._small
+    def _small_ones(self, job: Job) -> Lines:
+        at_once = self.draw_at_once and (job.network.quick or self._seems_alone(job))
+        return self._quick if at_once else self._small
+
+    def _seems_alone(self, job: Job) -> bool:
+        """Whether its caller is the only one, and its picture is soon drawn: handing it to a lane would take longer."""
+        now = time.monotonic()
+        if self._pixels > job.pixels * job.size:
+            self._crowded_at = now
+            self._lone = 0
+        if now - self._crowded_at < CROWDED_S or job.size > job.network.sizes[0] or not job.network.soon:
+            return False
+        self._lone += 1
+        return self._lone % LONE_TURN != 0
 
     def _begin_soon(self, pictures: int) -> None:
         """Once the event loop has gone through what it has at hand: requests that came together are drawn together."""
@@ -238,7 +257,7 @@ class Queue:
             self._bulk_lanes.discard(lane)
             while not self._closed:
                 if shares := self._next():
-                    self._drawing[lane] = shares[0].job.network
+                    self._drawing[lane] = shares[0].job.network, sum(share.stop - share.start for share in shares)
                     if shares[0].job.bulk:
                         self._bulk_lanes.add(lane)
                     if self._waiting_lanes and self._startable():
@@ -299,16 +318,17 @@ class Queue:
         """Whether to begin on a network: at once, unless another lane draws it and will soon take the little that waits.
 
         A forward of few rows costs nearly as much as one of many: two lanes of small ones get less done than one of large ones.
+        It is no loss while all that is there would still make small forwards of every lane.
         """
-        if network not in self._drawing.values():
+        under_way = [rows for drawn, rows in self._drawing.values() if drawn is network]
+        if not under_way:
             return True
-        waiting = itertools.chain.from_iterable(lines.get(network, ()) for lines in self._all())
-        rows = 0
-        for job in waiting:
-            rows += job.size - job.taken
-            if rows >= network.enough:
+        waiting = 0
+        for job in itertools.chain.from_iterable(lines.get(network, ()) for lines in self._all()):
+            waiting += job.size - job.taken
+            if waiting >= network.enough:
                 return True
-        return False
+        return waiting > 0 and sum(under_way) + waiting <= self._lanes * network.enough
 
     def _from(self, lines: Lines, others: Lines) -> list[Share]:
         """A forward of the model whose turn it is in `lines`; room that is left goes to the same model's `others`."""
@@ -352,7 +372,7 @@ class Queue:
             if left >= most * takers:
                 return most
         shared = math.ceil(left / takers)
-        wanted = shared if shared >= network.enough else left
+        wanted = shared if shared >= network.enough or left <= self._lanes * network.enough else left
         return next((size for size in network.sizes if size >= wanted), most)
 
     def _fill(self, shares: list[Share], line: deque[Job], room: int) -> int:

@@ -258,6 +258,35 @@ def test_every_size_of_a_batch_gives_the_same_bits(tmp_path: Path, family: str) 
         assert torch.equal(drawn(size), drawn(network.sizes[-1])), size
 
 
+@pytest.mark.parametrize("family", ["conditional", "mlp", "dcgan", "pix2pix", "inpaint"])
+def test_a_recorded_forward_gives_the_bits_of_one_that_runs_layer_by_layer(
+    tmp_path: Path, family: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_entry(tmp_path, "m", family)
+    rows = example_rows(load_checkpoint(tmp_path / "m" / "1"))
+
+    def drawn() -> dict[int, tuple[Tensor, Pixels]]:
+        network = CpuDevice("float32", 1).prepare(load_checkpoint(tmp_path / "m" / "1").generator, rows)
+        assert isinstance(network, CpuNetwork)
+        given = {size: tuple(r[:size] for r in rows) for size in network.sizes}
+        return {size: (network.images(some), network.draw(some)) for size, some in given.items()}
+
+    recordings = []
+    trace = torch.jit.trace
+    monkeypatch.setattr(
+        torch.jit, "trace", lambda *args, **options: recordings.append(trace(*args, **options)) or recordings[-1]
+    )
+    recorded = drawn()
+    assert recordings
+
+    def gone(*args: object, **options: object) -> None:
+        raise RuntimeError("TorchScript has gone")
+
+    monkeypatch.setattr(torch.jit, "trace", gone)
+    for size, (images, pixels) in drawn().items():
+        assert torch.equal(images, recorded[size][0]) and np.array_equal(pixels, recorded[size][1])
+
+
 class Moody(nn.Module):
     """A generator whose pictures depend on how many are drawn at once, in all sizes but 4 and 8."""
 

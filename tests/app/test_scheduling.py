@@ -17,6 +17,7 @@ from app.engine.device import Network, Pixels, Rows
 from app.engine.engine import Engine
 from app.engine.errors import ExecutionFailedError, OverloadedError
 from app.engine.orders import Drawing, InterpolateOrder, Keyframe, its_pixels
+from app.engine.queue import LONE_TURN
 from app.engine.residents import Resident
 
 N = TypeVar("N", bound=Network)
@@ -106,35 +107,113 @@ class Counting(Network):
             return self.lock.wait_for(lambda: sorted(self.inside) == rows, timeout=30)
 
 
+def ask(engine: Engine, model: Any, seed: int, n: int) -> asyncio.Task[object]:
+    """A request of `n` pictures that is under way."""
+    return asyncio.create_task(engine.picture(model, order("blobs", seed, n), 60))
+
+
+async def full_forward(engine: Engine, model: Any, network: Counting) -> list[asyncio.Task[object]]:
+    """Requests of which the last 8 rows are being drawn in one forward, and the other lane has nothing to do."""
+    asked = [ask(engine, model, 0, 8)]
+    assert await asyncio.to_thread(network.wait_until, [4, 4])  # an idle engine starts at once, with both lanes
+    asked.append(ask(engine, model, 100, 8))
+    await asyncio.sleep(0)
+    network.turns.release()
+    assert await asyncio.to_thread(network.wait_until, [4, 8])
+    network.turns.release()
+    await asked[0]
+    assert await asyncio.to_thread(network.wait_until, [8])
+    return asked
+
+
 def test_a_second_lane_joins_in_when_enough_rows_wait(tmp_path: Path) -> None:
     async def check() -> None:
         async with drawing_with(tmp_path, Counting(), lanes=2) as (engine, model, network):
-            first = asyncio.create_task(engine.picture(model, order("blobs", 0, 1), 60))
-            assert await asyncio.to_thread(network.wait_until, [1])  # an idle engine starts at once
-            others = [asyncio.create_task(engine.picture(model, order("blobs", i, 1), 60)) for i in range(1, 4)]
+            asked = await full_forward(engine, model, network)
+            asked += [ask(engine, model, i, 1) for i in range(10, 13)]
             await asyncio.sleep(0)
             await asyncio.sleep(0.05)  # nothing is to happen: there is no event to wait for
-            assert network.inside == [1]
-            others.append(asyncio.create_task(engine.picture(model, order("blobs", 4, 1), 60)))
-            assert await asyncio.to_thread(network.wait_until, [1, 4])
+            assert network.inside == [8]
+            asked.append(ask(engine, model, 13, 1))
+            assert await asyncio.to_thread(network.wait_until, [4, 8])
             network.turns.release(2)
-            await asyncio.gather(first, *others)
+            await asyncio.gather(*asked)
 
     run(check())
 
 
-def test_the_little_that_waits_is_taken_by_the_lane_that_is_free_first(tmp_path: Path) -> None:
+def test_a_second_lane_joins_in_at_once_when_there_is_little_to_do(tmp_path: Path) -> None:
     async def check() -> None:
         async with drawing_with(tmp_path, Counting(), lanes=2) as (engine, model, network):
-            first = asyncio.create_task(engine.picture(model, order("blobs", 0, 1), 60))
+            first = ask(engine, model, 0, 1)
             assert await asyncio.to_thread(network.wait_until, [1])
-            others = [asyncio.create_task(engine.picture(model, order("blobs", i, 1), 60)) for i in (1, 2)]
+            second = ask(engine, model, 1, 2)
+            assert await asyncio.to_thread(network.wait_until, [1, 2])
+            network.turns.release(2)
+            await asyncio.gather(first, second)
+
+    run(check())
+
+
+def test_the_little_that_waited_for_a_lane_is_shared_by_all_that_are_free(tmp_path: Path) -> None:
+    async def check() -> None:
+        async with drawing_with(tmp_path, Counting(), lanes=2) as (engine, model, network):
+            asked = await full_forward(engine, model, network)
+            asked += [ask(engine, model, i, 1) for i in (10, 11)]
             await asyncio.sleep(0)
             network.turns.release()
-            await first
-            assert await asyncio.to_thread(network.wait_until, [2])
-            network.turns.release()
-            await asyncio.gather(*others)
+            assert await asyncio.to_thread(network.wait_until, [1, 1])
+            network.turns.release(2)
+            await asyncio.gather(*asked)
+
+    run(check())
+
+
+class Soon(Network):
+    """A network whose forwards are soon over; it notes which of them the event loop drew, and can be held up in lanes."""
+
+    sizes = (1, 2)
+    soon = True
+
+    def __init__(self) -> None:
+        self.on_the_loop: list[bool] = []
+        self.loop = threading.get_ident()
+        self.go = threading.Event()
+        self.go.set()
+        self.in_lane = threading.Event()
+
+    def _draw(self, rows: Rows) -> Pixels:
+        self.on_the_loop.append(threading.get_ident() == self.loop)
+        if not self.on_the_loop[-1]:
+            self.in_lane.set()
+            assert self.go.wait(timeout=30)
+        return np.zeros((len(rows[0]), 16, 16, 3), np.uint8)
+
+
+def test_somebody_who_is_alone_is_answered_by_the_event_loop_but_for_a_look_now_and_then(tmp_path: Path) -> None:
+    async def check() -> None:
+        async with drawing_with(tmp_path, Soon(), lanes=2) as (engine, model, network):
+            for i in range(2 * LONE_TURN):
+                await ask(engine, model, i, 1)
+            assert network.on_the_loop == ([True] * (LONE_TURN - 1) + [False]) * 2
+            await ask(engine, model, 99, 2)  # more than the smallest forward
+            assert network.on_the_loop[-1] is False
+
+    run(check())
+
+
+def test_whoever_comes_while_others_are_there_is_left_to_the_lanes(tmp_path: Path) -> None:
+    async def check() -> None:
+        async with drawing_with(tmp_path, Soon(), lanes=2) as (engine, model, network):
+            network.go.clear()
+            many = ask(engine, model, 0, 9)  # of many forwards: not for the event loop
+            assert await asyncio.to_thread(network.in_lane.wait, 30)
+            one = ask(engine, model, 20, 1)
+            await asyncio.sleep(0)
+            network.go.set()
+            await asyncio.gather(many, one)
+            await ask(engine, model, 21, 1)  # alone again, but others were there a moment ago
+            assert not any(network.on_the_loop)
 
     run(check())
 

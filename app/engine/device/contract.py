@@ -29,7 +29,8 @@ class Network(ABC):
     """A network on its device. `draw` may be called from several threads at once."""
 
     sizes: tuple[int, ...]  # rows of a forward, ascending; a picture has the same bits in each
-    enough: int = 1  # so many rows are drawn at half the best rate or better
+    enough: int = 1  # so many rows are drawn at nearly the best rate
+    soon: bool = False  # its smallest forward is over so soon that the event loop can draw it for somebody who is alone
     quick: bool = False  # its largest forward is over before another thread would have the interpreter for it
 
     def draw(self, rows: Rows) -> Answers:
