@@ -47,14 +47,15 @@ class Index:
         missing = AT_ONCE - len(images)
         moved = moves(F.pad(shrunken(images), (0, 0) * 3 + (0, missing)))
         asked = embedded(torch.cat(moved), self.mean, self.axes)
-        similarity, index = asked.new_full((len(asked),), -torch.inf), torch.zeros(len(asked), dtype=torch.int64)
-        for i, rows in enumerate(torch.split(self.rows, ROWS_AT_ONCE)):
-            best = (asked @ rows.T).max(dim=1)
-            nearer = best.values > similarity
-            similarity = torch.where(nearer, best.values, similarity)
-            index = torch.where(nearer, best.indices + i * ROWS_AT_ONCE, index)
+        parts = torch.split(self.rows, ROWS_AT_ONCE)
+        best = torch.stack([(asked @ part.T).amax(dim=1) for part in parts])  # where it is would take half as long again
+        similarity, part = best.max(dim=0)
         similarity, move = similarity.view(len(moved), AT_ONCE).max(dim=0)
-        index = index.view(len(moved), AT_ONCE).gather(0, move[None])[0]
+        chosen = move * AT_ONCE + torch.arange(AT_ONCE)
+        nearest = [
+            i * ROWS_AT_ONCE + int((parts[i] @ asked[row]).argmax()) for row, i in zip(chosen, part[chosen], strict=True)
+        ]
+        index = torch.tensor(nearest)
         # rows that were rounded may be a little longer than 1
         return Nearest(similarity[: len(images)].clamp(max=1.0), index[: len(images)])
 
