@@ -52,10 +52,8 @@ class Index:
         similarity, part = best.max(dim=0)
         similarity, move = similarity.view(len(moved), AT_ONCE).max(dim=0)
         chosen = move * AT_ONCE + torch.arange(AT_ONCE)
-        nearest = [
-            i * ROWS_AT_ONCE + int((parts[i] @ asked[row]).argmax()) for row, i in zip(chosen, part[chosen], strict=True)
-        ]
-        index = torch.tensor(nearest)
+        pairs = zip(chosen.tolist(), part[chosen].tolist(), strict=True)
+        index = torch.tensor([i * ROWS_AT_ONCE + int((parts[i] @ asked[row]).argmax()) for row, i in pairs])
         # rows that were rounded may be a little longer than 1
         return Nearest(similarity[: len(images)].clamp(max=1.0), index[: len(images)])
 
