@@ -14,6 +14,7 @@ from app.engine.catalog import Catalog, Served
 from app.engine.device import Device
 from app.engine.errors import InvalidRequestError
 from app.engine.image_to_image import FROM_LATENTS, WITHOUT_LABELS, ImageToImage
+from app.engine.jobs import Job
 from app.engine.lanes import Lanes
 from app.engine.library import Library, about
 from app.engine.loading import at_side
@@ -28,7 +29,7 @@ from app.engine.orders import (
     its_pixels,
 )
 from app.engine.plan import Plan, first_label, plan_arithmetic, plan_between, plan_draw, plan_interpolate, resolution_of
-from app.engine.queue import Job, Queue
+from app.engine.queue import Queue
 from app.engine.residents import Residents
 from app.telemetry import Metrics
 from models.tasks import Task

@@ -26,6 +26,7 @@ from app.engine.inpainting import (
     searched,
     starts,
 )
+from app.engine.jobs import Job
 from app.engine.library import Library, about
 from app.engine.loading import CLASSIFIER, DISCRIMINATOR, SEARCH
 from app.engine.orders import (
@@ -43,7 +44,7 @@ from app.engine.orders import (
     its_pixels,
 )
 from app.engine.plan import Plan, ReadyPlan, label_index
-from app.engine.queue import Job, Queue
+from app.engine.queue import Queue
 from app.engine.tiles import TilePlan
 from models.family import ClassifyingHParams, TranslatorHParams
 from models.inversion import LEG, STEPS, first_state

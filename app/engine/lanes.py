@@ -9,9 +9,10 @@ import numpy as np
 
 from app.engine.device import Answers, Device, Network, Rows
 from app.engine.errors import ExecutionFailedError
+from app.engine.jobs import Made, Share, tell
 from app.engine.orders import Drawn
 from app.engine.plan import rows_of
-from app.engine.queue import Made, Queue, Share, tell
+from app.engine.queue import Queue
 from app.telemetry import Metrics
 
 log = logging.getLogger(__name__)

@@ -5,36 +5,24 @@ Departures: holes are of any shape (Liu et al. 2018, https://arxiv.org/abs/1804.
 channel; and noise sets the scale and shift of every layer on the way up, so that each seed fills the hole in its own way.
 """
 
-import itertools
-from typing import Self
-
 import torch
-from pydantic import Field, model_validator
+from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from models.blocks import Down, FilmNorm, PatchDiscriminator, halvings, leaky
-from models.family import Family, TranslatorHParams
+from models.blocks import FilmNorm, PatchDiscriminator, halvings
+from models.family import Family
 from models.tasks import Task
+from models.unet import Unet, UnetHParams
 
 
-class InpaintHParams(TranslatorHParams):
+class InpaintHParams(UnetHParams):
     """Hyper-parameters of the inpainting family."""
 
     resolution: int = Field(64, ge=16, le=1024)  # of the pictures that it learned on, px
-    channels: int = Field(3, ge=1, le=4)
     z_dim: int = Field(16, ge=1, le=1024)
-    width: int = Field(32, ge=4, le=256)  # feature maps of the outermost layer; they double inwards
-    max_width: int = Field(256, ge=8, le=1024)
-    depth: int = Field(4, ge=2, le=9)  # how many times the U-Net halves the sides
-    d_width: int = Field(32, ge=4, le=256)
-    d_halvings: int = Field(3, ge=1, le=5)  # 3: patches of 46 px
-
-    @model_validator(mode="after")
-    def _halves_evenly(self) -> Self:
-        if self.resolution % self.multiple_of:
-            raise ValueError(f"resolution {self.resolution} can't be halved `depth` = {self.depth} times: take a smaller depth")
-        return self
+    depth: int = Field(4, ge=2, le=9)
+    # d_halvings 3: patches of 46 px
 
     @property
     def given_channels(self) -> int:
@@ -43,15 +31,6 @@ class InpaintHParams(TranslatorHParams):
     @property
     def noise_dim(self) -> int:
         return self.z_dim
-
-    @property
-    def multiple_of(self) -> int:
-        return int(2**self.depth)
-
-    @property
-    def widths(self) -> list[int]:
-        """Feature maps of each level, outermost first."""
-        return [min(self.width * 2**i, self.max_width) for i in range(self.depth)]
 
 
 def with_hole(x: Tensor, hole: Tensor) -> Tensor:
@@ -71,34 +50,19 @@ class NoisyUp(nn.Module):
         return F.relu(self.norm(self.conv(x), z))
 
 
-class Generator(nn.Module):
+class Generator(Unet):
     """`with_hole` (B, channels + 1, h, w) and z (B, z_dim) → images (B, channels, h, w) in [-1, 1], the hole filled.
 
     h and w are multiples of 2 ** depth.
     """
 
     def __init__(self, hp: InpaintHParams) -> None:
-        super().__init__()
-        widths = hp.widths
-        self.stem = nn.Conv2d(hp.given_channels, widths[0], kernel_size=4, stride=2, padding=1)
-        self.downs = nn.ModuleList(Down(a, b) for a, b in itertools.pairwise(widths))
-        inner = widths[-1]
-        ups = []
-        for level in reversed(range(len(widths) - 1)):  # each sees what lies below it, and its own level on the way down
-            ups.append(NoisyUp(inner, widths[level], hp.z_dim))
-            inner = 2 * widths[level]
-        self.ups = nn.ModuleList(ups)
-        self.up = NoisyUp(inner, widths[0], hp.z_dim)
-        self.to_image = nn.Conv2d(widths[0] + hp.given_channels, hp.channels, kernel_size=3, padding=1)
+        super().__init__(hp, lambda a, b: NoisyUp(a, b, hp.z_dim))
+        self.up = NoisyUp(self.inner_width, hp.widths[0], hp.z_dim)
+        self.to_image = nn.Conv2d(hp.widths[0] + hp.given_channels, hp.channels, kernel_size=3, padding=1)
 
     def forward(self, given: Tensor, z: Tensor) -> Tensor:
-        levels = [leaky(self.stem(given))]
-        for down in self.downs:
-            levels.append(down(levels[-1]))
-        inner = levels.pop()
-        for up in self.ups:
-            inner = torch.cat([up(inner, z), levels.pop()], dim=1)
-        made = torch.tanh(self.to_image(torch.cat([self.up(inner, z), given], dim=1)))
+        made = torch.tanh(self.to_image(torch.cat([self.up(self.inside(given, z), z), given], dim=1)))
         return torch.where(given[:, -1:] > 0, made, given[:, :-1])
 
 
@@ -106,7 +70,7 @@ class Discriminator(PatchDiscriminator):
     """Images (B, channels, H, W) in [-1, 1] and the `with_hole` that they fill → logits (B, h, w), one a patch."""
 
     def __init__(self, hp: InpaintHParams) -> None:
-        widths = [hp.d_width * 2 ** min(i, 2) for i in range(hp.d_halvings)]
+        widths = hp.d_widths
         flat = nn.Conv2d(widths[-1], widths[-1], kernel_size=3, padding=1)
         layers = [*halvings(hp.channels + 1, widths), flat]
         super().__init__(layers, nn.Conv2d(widths[-1], 1, kernel_size=3, padding=1))
