@@ -41,7 +41,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     faces = write_faces(folder / "faces")
     for name, family, extra in (
         ("filler", "inpaint", "l1 = 5.0\nadversarial_weight = 0.05\nmatching = 1.0"),
-        ("varied", "inpaint", "l1 = 5.0\nadversarial_weight = 0.05\nmatching = 1.0\ndiversity = 0.05"),
+        ("varied", "inpaint", "l1 = 5.0\nadversarial_weight = 0.05\nmatching = 1.0\ndiversity = 1.0"),
         ("drawer", "dcgan", "spectral_norm = true"),
     ):
         hparams = "z_dim = 4\nwidth = 8\nmax_width = 16"

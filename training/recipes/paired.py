@@ -2,7 +2,7 @@
 
 The generator's loss is a distance to the answer (L1), the discriminator's word, and the distance in the discriminator's own
 features (https://arxiv.org/abs/1711.11585), each with a weight of its own; and of those that take noise, how alike two answers
-to the same picture are (mode seeking, https://arxiv.org/abs/1903.05628).
+to the same picture are, up to a bound (https://arxiv.org/abs/1901.09024).
 """
 
 import copy
@@ -33,7 +33,7 @@ from training.pictures import png, spread, tile
 from training.stabilisers import refuse_duels
 
 PREVIEW_SEED = 0
-ALIKE = 1e-3  # two answers that differ by less than this, of a range of 2, count as much as equal ones nearly
+APART = 0.08  # for noise that differs by 1: how far apart two answers are to be where they differ at all, of a range of 2
 SHOWN = 3  # pictures of an example: what was given, what was made of it, what it should be
 
 
@@ -142,13 +142,18 @@ class PairedRecipe:
         return stats
 
     def _alike(self, example: Example, fake: Tensor) -> Tensor:
-        """How little another answer differs, for how much its noise does: a mean over the batch."""
+        """How much nearer than wanted another answer is, for how much its noise differs: 0 … 1, a mean over the batch.
+
+        A mean over those pixels only that differ at all: answers are not to vary more in small holes than in large ones.
+        """
         (z,) = example.noise
         other = torch.randn_like(z)
         with self.hardware.autocast():
             another = self.generator(example.given, other).float()
-        alike: Tensor = (z - other).abs().mean(dim=1) / ((another - fake).abs().mean(dim=(1, 2, 3)) + ALIKE)
-        return alike.mean()
+        difference = (another - fake).abs()
+        apart = difference.sum(dim=(1, 2, 3)) / (difference > 0).sum(dim=(1, 2, 3)).clamp(min=1)
+        wanted = APART * (z - other).abs().mean(dim=1)
+        return F.relu(1 - apart / wanted).mean()
 
     def _update_discriminator(
         self, discriminator: nn.Module, example: Example, fake: Tensor, *, penalise: bool
