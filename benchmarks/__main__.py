@@ -155,6 +155,7 @@ def main() -> None:
                 (zoo / model).mkdir()
                 (zoo / model / entry.name).symlink_to(entry.resolve())
         with serving(zoo, GANYMEDE_DEFAULT_MODEL=options.models[0]) as server:
+            server.wait_for_all(zoo)
             for model, entry in entries.items():
                 rows += measure(server, model, entry, options.rounds, options.seconds)
             about = {

@@ -101,7 +101,7 @@ def main() -> None:
             show(f"{application}, a constant picture", port, "/{}.png")
     for processes in ("1", "2"):
         with serving(Path("models/zoo"), GANYMEDE_PROCESSES=processes, GANYMEDE_DEFAULT_MODEL="digits-mlp") as server:
-            time.sleep(2)  # the other process may still be loading
+            server.wait_for_all(Path("models/zoo"))
             show(f"the service, `digits-mlp`, {processes} process(es)", server.port, "/v1/images/digits-mlp/{}.png")
 
 

@@ -148,6 +148,7 @@ def main() -> None:
     options = parser.parse_args()
     figures = cold_start()
     with serving(ZOO) as server:
+        server.wait_for_all(ZOO)
         parts: list[Coroutine[Any, Any, list[Figure]]] = [
             beside_bulk(server, options.seconds), stream(server, options.seconds),
             memory(server, options.requests), overload(server, 3 * options.seconds),

@@ -70,6 +70,7 @@ def main() -> None:
     lanes = ceiling.device.lanes
     figures = []
     with tempfile.TemporaryDirectory() as storage, serving(options.zoo, GANYMEDE_STORAGE_DIR=storage) as server:
+        server.wait_for_all(options.zoo)
         client = httpx2.Client(base_url=f"http://127.0.0.1:{server.port}", timeout=60)
         for form, encoded in (("parquet", "png"), ("npz", "npy")):
             shares, rates = [], []

@@ -1,6 +1,7 @@
 """A real server in a process of its own, and what it costs."""
 
 import contextlib
+import json
 import os
 import re
 import subprocess
@@ -12,6 +13,8 @@ import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+
+SURE = 20  # answers in a row of which one would have come from any process
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,14 @@ class Server:
             ):
                 return
             time.sleep(0.05)
+
+    def wait_for_all(self, zoo: Path) -> None:
+        """Until all models are loaded, by each of its processes: while others are, everything is slow."""
+        wanted, answers = len([folder for folder in zoo.iterdir() if folder.is_dir()]), 0
+        while answers < SURE and self.process.poll() is None:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/v1/models") as answer:
+                answers = answers + 1 if len(json.load(answer)["data"]) == wanted else 0
+            time.sleep(0.02)
 
     def cpu_s(self) -> float:
         """CPU seconds of all its threads so far."""

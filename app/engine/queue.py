@@ -7,7 +7,7 @@ ones, that with the least left to draw goes first.
 
 Requests for a forward of a network so quick that handing it to a lane takes longer than drawing it are drawn by the event loop,
 one batch between two looks at what has arrived: by then, a busy one has as many as fit. So are those of a caller who seems to
-be the only one, if they are over soon: a lane would begin later, and with nothing of the network in its caches.
+be the only one with so little, if they are over soon: a lane would begin later, and with nothing of the network in its caches.
 
 Bulk work, of which nobody waits for a picture, is done when nothing else is there to do, but for every sixteenth turn; while
 requests keep coming, by all lanes but one, so that the next finds a lane that is free.
@@ -31,8 +31,8 @@ MAX_RETRY_AFTER_S = 60
 OLDEST_TURN = 16  # every so many turns, the oldest large request goes first, however much is left of it
 BULK_TURN = 16  # every so many turns, bulk work goes first
 QUIET_S = 0.5  # without a request, after which all lanes may do bulk work
-CROWDED_S = 0.5  # after a request came while another was there, in which lanes draw everything but quick networks
-LONE_TURN = 16  # every so many requests of somebody who seems alone, a lane draws: only then can be seen that others come
+CROWDED_S = 0.5  # after a small request came while another was there, in which lanes draw everything but quick networks
+LONE_TURN = 16  # every so many requests of somebody who seems alone, an idle lane draws: only then can be seen that others come
 LARGE_TURN = 4  # every so many turns, requests larger than a forward go first: they are slowed down, and never starved
 
 
@@ -67,8 +67,9 @@ class Queue:
         self._idle.set()
         self._stopping = False
         self._arrived = 0  # pictures that no lane was woken for yet
-        self._crowded_at = -math.inf  # when a request last came while another was there
+        self._crowded_at = -math.inf  # when a small request last came while another was there
         self._lone = 0  # requests that came since to nobody else
+        self._small_jobs = 0  # requests that fit in one forward and are not answered yet
 
     @property
     def queued_pixels(self) -> int:
@@ -96,7 +97,9 @@ class Queue:
         too_late = large and ahead_s > max(1.0, HOPEFUL * (job.deadline - time.monotonic()))
         if self._pixels + pixels > self._max_pixels or too_late:  # what can't be done in time is refused now, and not then
             raise OverloadedError(self.retry_after_s())
+        small = not large and not job.bulk
         self._count(pixels)
+        self._small_jobs += small
         try:
             with self._changed:
                 lines = self._bulk if job.bulk else self._large if large else self._small_ones(job)
@@ -111,6 +114,7 @@ class Queue:
                 timer.cancel()
         finally:
             job.given_up = True
+            self._small_jobs -= small
             self._count(-pixels)
 
     def _expire(self, job: Job) -> None:
@@ -146,15 +150,15 @@ class Queue:
         return self._quick if at_once else self._small
 
     def _seems_alone(self, job: Job) -> bool:
-        """Whether its caller is the only one, and its picture is soon drawn: handing it to a lane would take longer."""
+        """Whether its caller is the only one of few pictures, and they are soon drawn: to wait for a lane would take longer."""
         now = time.monotonic()
-        if self._pixels > job.pixels * job.size:
+        if self._small_jobs > 1:
             self._crowded_at = now
             self._lone = 0
         if now - self._crowded_at < CROWDED_S or job.size > job.network.sizes[0] or not job.network.soon:
             return False
         self._lone += 1
-        return self._lone % LONE_TURN != 0
+        return not self._waiting_lanes or self._lone % LONE_TURN != 0
 
     def _begin_soon(self, pictures: int) -> None:
         """Once the event loop has gone through what it has at hand: requests that came together are drawn together."""

@@ -206,14 +206,29 @@ def test_whoever_comes_while_others_are_there_is_left_to_the_lanes(tmp_path: Pat
     async def check() -> None:
         async with drawing_with(tmp_path, Soon(), lanes=2) as (engine, model, network):
             network.go.clear()
-            many = ask(engine, model, 0, 9)  # of many forwards: not for the event loop
+            two = ask(engine, model, 0, 2)
             assert await asyncio.to_thread(network.in_lane.wait, 30)
             one = ask(engine, model, 20, 1)
             await asyncio.sleep(0)
             network.go.set()
-            await asyncio.gather(many, one)
+            await asyncio.gather(two, one)
             await ask(engine, model, 21, 1)  # alone again, but others were there a moment ago
             assert not any(network.on_the_loop)
+
+    run(check())
+
+
+def test_somebody_who_asks_for_one_picture_does_not_wait_for_lanes_that_draw_thousands(tmp_path: Path) -> None:
+    async def check() -> None:
+        async with drawing_with(tmp_path, Soon(), lanes=1) as (engine, model, network):
+            network.go.clear()
+            many = ask(engine, model, 0, 9)
+            assert await asyncio.to_thread(network.in_lane.wait, 30)
+            for i in range(LONE_TURN + 1):
+                await ask(engine, model, 20 + i, 1)
+            assert network.on_the_loop == [False] + [True] * (LONE_TURN + 1)
+            network.go.set()
+            await many
 
     run(check())
 
