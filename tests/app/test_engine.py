@@ -2,11 +2,14 @@
 
 import asyncio
 import contextlib
+import gc
 import threading
+import weakref
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -15,7 +18,7 @@ from engine_kit import order, run, running
 from torch import Tensor, nn
 from zoo_factory import REAL_SIZE, make_entry, make_zoo
 
-from app.engine.device import CpuDevice, CpuNetwork, DeviceError, Network, Pixels, Rows, open_device
+from app.engine.device import CpuDevice, CpuNetwork, DeviceError, Network, Pixels, Rows, open_device, recorded
 from app.engine.engine import Engine
 from app.engine.errors import DeadlineExceededError, EngineStoppedError, ExecutionFailedError, OverloadedError
 from app.engine.lanes import draw
@@ -259,9 +262,7 @@ def test_every_size_of_a_batch_gives_the_same_bits(tmp_path: Path, family: str) 
 
 
 @pytest.mark.parametrize("family", ["conditional", "mlp", "dcgan", "pix2pix", "inpaint"])
-def test_a_recorded_forward_gives_the_bits_of_one_that_runs_layer_by_layer(
-    tmp_path: Path, family: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_recorded_forward_gives_the_bits_of_one_that_runs_layer_by_layer(tmp_path: Path, family: str) -> None:
     make_entry(tmp_path, "m", family)
     rows = example_rows(load_checkpoint(tmp_path / "m" / "1"))
 
@@ -271,20 +272,22 @@ def test_a_recorded_forward_gives_the_bits_of_one_that_runs_layer_by_layer(
         given = {size: tuple(r[:size] for r in rows) for size in network.sizes}
         return {size: (network.images(some), network.draw(some)) for size, some in given.items()}
 
-    recordings = []
-    trace = torch.jit.trace
-    monkeypatch.setattr(
-        torch.jit, "trace", lambda *args, **options: recordings.append(trace(*args, **options)) or recordings[-1]
-    )
-    recorded = drawn()
-    assert recordings
+    with mock.patch.object(recorded, "recording", wraps=recorded.recording) as recording:
+        with_recordings = drawn()
+    assert recording.call_count >= len(with_recordings)
+    with mock.patch.object(recorded, "recording", side_effect=RuntimeError("TorchScript has gone")):
+        for size, (images, pixels) in drawn().items():
+            assert torch.equal(images, with_recordings[size][0]) and np.array_equal(pixels, with_recordings[size][1])
 
-    def gone(*args: object, **options: object) -> None:
-        raise RuntimeError("TorchScript has gone")
 
-    monkeypatch.setattr(torch.jit, "trace", gone)
-    for size, (images, pixels) in drawn().items():
-        assert torch.equal(images, recorded[size][0]) and np.array_equal(pixels, recorded[size][1])
+def test_a_network_that_is_no_longer_used_leaves_nothing_in_memory(tmp_path: Path) -> None:
+    make_entry(tmp_path, "m", "dcgan")
+    checkpoint = load_checkpoint(tmp_path / "m" / "1")
+    weights = [weakref.ref(parameter) for parameter in checkpoint.generator.parameters()]
+    network = CpuDevice("float32", 1).prepare(checkpoint.generator, example_rows(checkpoint))
+    del checkpoint, network
+    gc.collect()
+    assert not any(weight() is not None for weight in weights)
 
 
 class Moody(nn.Module):

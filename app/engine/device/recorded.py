@@ -10,8 +10,8 @@ and where they fail, forwards run layer by layer and give the same pictures.
 
 import functools
 import warnings
-from collections.abc import Callable
-from typing import Any, TypeVar
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -136,28 +136,42 @@ def record(generator: nn.Module, rows: tuple[Tensor, ...]) -> Forward | None:
     # a recording can't hold tensors in oneDNN's layout, but can be given them
     weights = tuple(layer.weight for layer in packed)
 
-    def forward(weights: tuple[Tensor, ...], rows: tuple[Tensor, ...]) -> Drawn:
+    def hand_out(weights: Sequence[Tensor]) -> None:
         for layer, weight in zip(packed, weights, strict=True):
             layer.weight = weight
-        images = generator(*rows)
+
+    def forward(*given: Tensor) -> Drawn:
+        hand_out(given[: len(packed)])
+        images = generator(*given[len(packed) :])
         return images, to_uint8(images)
 
     try:
+        # warned of are shapes that are taken for constants, which they are
         with torch.inference_mode(), warnings.catch_warnings(action="ignore"):
-            recorded: Any = torch.jit.trace(forward, (weights, rows), check_trace=False)  # type: ignore[no-untyped-call]
+            recorded = recording(forward, (*weights, *rows))
             for _ in range(WARM_UP):
-                images, _ = recorded(weights, rows)
+                images, _ = recorded(*weights, *rows)
     except (AttributeError, RuntimeError, TypeError):
         return None
     finally:
-        for layer, weight in zip(packed, weights, strict=True):
-            layer.weight = weight
+        hand_out(weights)
     if not torch.equal(images, in_pictures(generator, rows)[0]):
         return None
 
     def run(rows: tuple[Tensor, ...]) -> Drawn:
         with torch.inference_mode():
-            drawn: Drawn = recorded(weights, rows)
+            drawn: Drawn = recorded(*weights, *rows)
         return drawn
 
     return run
+
+
+def recording(function: Callable[..., Drawn], example: tuple[Tensor, ...]) -> Callable[..., Drawn]:
+    """What a function calls, for inputs of the example's shapes.
+
+    The two halves of `torch.jit.trace`, which keeps what it records, and all weights, for as long as the process lives.
+    """
+    no_name, strict, in_place = (lambda tensor: ""), True, False
+    graph, _ = torch._C._create_graph_by_tracing(function, example, no_name, strict, in_place)
+    made: Callable[..., Drawn] = torch._C._create_function_from_graph("forward", graph)
+    return made
