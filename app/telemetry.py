@@ -236,6 +236,7 @@ def configure_logging(level: str) -> None:
     # what no line shows need not be found out: https://docs.python.org/3/howto/logging.html#optimization
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     logging.basicConfig(handlers=[Lines(sys.stderr)], level=level.upper(), force=True)
+    logging.captureWarnings(capture=True)  # they would be lines of another kind
     for name in ("uvicorn", "uvicorn.error"):  # and not its access log: requests are told of here already
         logger = logging.getLogger(name)
         logger.handlers.clear()

@@ -4,6 +4,8 @@ import asyncio
 import io
 import json
 import logging
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -68,6 +70,13 @@ def test_a_log_that_goes_elsewhere_gets_requests_too(stream: io.StringIO, caplog
     logging.getLogger().handlers = [caplog.handler]
     requested("/elsewhere")
     assert [getattr(record, "path", None) for record in caplog.records] == ["/elsewhere"]
+
+
+def test_a_library_s_warning_is_a_line_like_any_other() -> None:
+    code = "import warnings, app.telemetry as t; t.configure_logging('info'); warnings.warn('of two\\nlines', stacklevel=1)"
+    done = subprocess.run([sys.executable, "-c", code], stderr=subprocess.PIPE, text=True, check=True)
+    (line,) = map(json.loads, done.stderr.splitlines())
+    assert line["level"] == "warning" and "of two\nlines" in line["message"]
 
 
 def test_lines_are_not_cut_up() -> None:
