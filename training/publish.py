@@ -163,7 +163,7 @@ def _checkpoint(
             name=config.data.name,
             source=config.data.source,
             licence=config.data.licence,
-            items=len(data),
+            items=data.pictures,
             sha256=data.sha256(),
         ),
         training=Training(

@@ -16,6 +16,10 @@ class TrainingData(Protocol):
     def __len__(self) -> int:
         """How many items there are: an epoch shows each of them once."""
 
+    @property
+    def pictures(self) -> int:
+        """How many pictures it was made from, which may be shown in several items."""
+
     def decides(self) -> dict[str, Any]:
         """The hyper-parameters that follow from the data, such as `channels`. Raises `DataError` where they can't be known."""
 

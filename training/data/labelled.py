@@ -29,6 +29,11 @@ class LabelledImages:
         return len(self.images)
 
     @property
+    def pictures(self) -> int:
+        """An item each."""
+        return len(self)
+
+    @property
     def classes(self) -> int:
         """How many labels there are; 0 for unlabelled data."""
         return len(self.label_names)

@@ -44,6 +44,11 @@ class Pairs:
     def __len__(self) -> int:
         return len(self.given)
 
+    @property
+    def pictures(self) -> int:
+        """An item each."""
+        return len(self)
+
     def decides(self) -> dict[str, int]:
         """Resolution, the channels of what is wanted, and those of what is given."""
         return {"resolution": self.resolution, "channels": self.wanted.shape[1], "in_channels": self.given.shape[1]}

@@ -38,6 +38,11 @@ class Photos:
     def __len__(self) -> int:
         return len(self.items)
 
+    @property
+    def pictures(self) -> int:
+        """Photos, without their smaller copies."""
+        return len(set(self.names))
+
     def decides(self) -> dict[str, int]:
         """Resolution and channels."""
         return {"resolution": self.side, "channels": self.photos[0].shape[0]}
@@ -86,7 +91,7 @@ def load(config: DataConfig, split: Split) -> Photos:
                 copy = photo if scale == 1 else smaller(photo, scale)
                 if min(copy.shape[1:]) >= config.resolution:
                     photos.append(copy)
-                    names.append(name)
+                    names.append(f"{Path(folder).name}/{name}")
     if not photos:
         raise DataError(f"{path} has no photo of at least {config.resolution} px. Lower data.resolution, or add some")
     fits = [(photo.shape[1] // config.resolution) * (photo.shape[2] // config.resolution) for photo in photos]

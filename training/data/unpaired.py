@@ -37,6 +37,11 @@ class Unpaired:
     def __len__(self) -> int:
         return max(len(self.a), len(self.b))
 
+    @property
+    def pictures(self) -> int:
+        """Of both collections."""
+        return len(self.a) + len(self.b)
+
     def decides(self) -> dict[str, int]:
         """Resolution and channels, which both collections share."""
         return {"resolution": self.resolution, "channels": self.a.shape[1]}

@@ -4,11 +4,12 @@ Between any two layers Python asks for the interpreter lock, which in a service 
 it once. It runs the same kernels on the same numbers: nothing is fused, and the bits stay the same.
 
 Both ways lean on parts of torch that may go: packing is there for its compiler, and recording (TorchScript) is deprecated in
-favour of compilers, which need seconds for each model and a C++ compiler beside the service. So both are tried out first,
-and where they fail, forwards run layer by layer and give the same pictures.
+favour of compilers, which need seconds for each model and a C++ compiler beside the service. So both are tried out first:
+without recording, forwards run layer by layer to the same bits, and without packing, torch's own layers take their place.
 """
 
 import functools
+import threading
 import warnings
 from collections.abc import Callable, Sequence
 from typing import TypeVar
@@ -23,6 +24,7 @@ L = TypeVar("L", bound=nn.Module)
 Drawn = tuple[Tensor, Tensor]  # images (n, C, H, W) as the generator gives them, and rounded: uint8 (n, H, W, C)
 Forward = Callable[[tuple[Tensor, ...]], Drawn]
 
+ONE_AT_A_TIME = threading.Lock()
 WARM_UP = 2  # the first call of a recording looks at the shapes, and the second rewrites it
 # as TorchScript, in which an empty list of numbers can be written; in Python it has no type that a recording knows
 APPLY_UP = """
@@ -57,7 +59,8 @@ class SteadyConv(nn.Module):
     def __init__(self, layer: nn.Conv2d) -> None:
         super().__init__()
         self.weight, self.bias = layer.weight, layer.bias
-        assert not isinstance(layer.padding, str)  # "same" and "valid", which no family uses
+        if isinstance(layer.padding, str) or layer.padding_mode != "zeros":
+            raise ValueError("only convolutions with a given number of zeros around the picture")  # as all families have them
         self.padding, self.stride, self.dilation, self.groups = layer.padding, layer.stride, layer.dilation, layer.groups
 
     def forward(self, x: Tensor) -> Tensor:
@@ -75,27 +78,34 @@ class PackedUp(nn.Module):
         self.bias = layer.bias
         self.places = [list(x) for x in (layer.padding, layer.output_padding, layer.stride, layer.dilation)]
         self.groups = layer.groups
-        self.apply_up = _apply_up()
         with torch.inference_mode():
             reorder = torch.ops.mkldnn._reorder_convolution_transpose_weight
             self.weight = reorder(layer.weight.contiguous(), *self.places, layer.groups)
 
     def forward(self, x: Tensor) -> Tensor:
-        out: Tensor = self.apply_up(x, self.weight, self.bias, *self.places, self.groups)
+        if torch.jit.is_tracing():  # type: ignore[attr-defined, no-untyped-call]
+            recorded: Tensor = apply_up()(x, self.weight, self.bias, *self.places, self.groups)
+            return recorded
+        apply = torch.ops.mkldnn._convolution_transpose_pointwise
+        out: Tensor = apply(x, self.weight, self.bias, *self.places, self.groups, "none", [], "")
         return out
 
 
 @functools.cache
-def _apply_up() -> Callable[..., Tensor]:
-    with warnings.catch_warnings(action="ignore", category=DeprecationWarning):
-        applying: Callable[..., Tensor] = torch.jit.CompilationUnit(APPLY_UP).up
+def apply_up() -> Callable[..., Tensor]:
+    """What a packed layer calls, in a form that can be recorded."""
+    applying: Callable[..., Tensor] = torch.jit.CompilationUnit(APPLY_UP).up
     return applying
 
 
 def settle_layers(network: nn.Module) -> None:
-    """Puts in the place of a float32 network's convolutions what gives the same bits for every number of rows, and soon."""
-    replace_layers(network, nn.Conv2d, lambda layer: SteadyConv(layer) if layer.padding_mode == "zeros" else layer)
-    if can_pack():
+    """Puts in the place of a float32 network's convolutions what gives the same bits for every number of rows, and soon.
+
+    Where this build of torch has it: oneDNN is not everywhere.
+    """
+    if works(SteadyConv, nn.Conv2d(2, 2, kernel_size=3)):
+        replace_layers(network, nn.Conv2d, SteadyConv)
+    if works(PackedUp, nn.ConvTranspose2d(2, 2, kernel_size=4, stride=2, padding=1)):
         replace_layers(network, nn.ConvTranspose2d, PackedUp)
 
 
@@ -108,13 +118,11 @@ def replace_layers(network: nn.Module, kind: type[L], replacement: Callable[[L],
             replace_layers(layer, kind, replacement)
 
 
-@functools.cache
-def can_pack() -> bool:
-    """Whether this build of torch packs weights."""
+def works(replacement: Callable[[L], nn.Module], layer: L) -> bool:
+    """Whether a layer's replacement can be made and called here."""
     try:
-        layer = PackedUp(nn.ConvTranspose2d(2, 2, kernel_size=4, stride=2, padding=1))
         with torch.inference_mode():
-            layer(torch.zeros(1, 2, 4, 4))
+            replacement(layer)(torch.zeros(1, 2, 4, 4))
     except (AttributeError, RuntimeError, TypeError):
         return False
     return True
@@ -146,8 +154,7 @@ def record(generator: nn.Module, rows: tuple[Tensor, ...]) -> Forward | None:
         return images, to_uint8(images)
 
     try:
-        # warned of are shapes that are taken for constants, which they are
-        with torch.inference_mode(), warnings.catch_warnings(action="ignore"):
+        with torch.inference_mode():
             recorded = recording(forward, (*weights, *rows))
             for _ in range(WARM_UP):
                 images, _ = recorded(*weights, *rows)
@@ -172,6 +179,8 @@ def recording(function: Callable[..., Drawn], example: tuple[Tensor, ...]) -> Ca
     The two halves of `torch.jit.trace`, which keeps what it records, and all weights, for as long as the process lives.
     """
     no_name, strict, in_place = (lambda tensor: ""), True, False
-    graph, _ = torch._C._create_graph_by_tracing(function, example, no_name, strict, in_place)
-    made: Callable[..., Drawn] = torch._C._create_function_from_graph("forward", graph)
+    # warned of are shapes that are taken for constants, which they are; what is ignored is ignored in all threads
+    with ONE_AT_A_TIME, warnings.catch_warnings(action="ignore"):
+        graph, _ = torch._C._create_graph_by_tracing(function, example, no_name, strict, in_place)
+        made: Callable[..., Drawn] = torch._C._create_function_from_graph("forward", graph)
     return made

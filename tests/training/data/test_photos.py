@@ -55,6 +55,7 @@ def test_smaller_copies_are_shown_too(folder: Path) -> None:
     assert isinstance(data, Photos)
     assert [tuple(photo.shape[1:]) for photo in data.photos] == [(9, 20), (4, 10), (30, 8), (15, 4), (40, 5)]
     assert torch.allclose(data.photos[1][0].float().diff(dim=1)[:, 2:-2], torch.full((4, 5), 10.0), atol=1)
+    assert data.pictures == 3  # and not five
     assert len(load(config(folder, scales=[1.0, 0.5]), "test")) == 1
     with pytest.raises(ValueError, match="`scales` is for photos only"):
         config(folder, format="imagefolder", scales=[0.5])
