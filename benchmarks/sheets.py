@@ -20,7 +20,7 @@ from models.checkpoint import read_manifest
 from models.manifest import Manifest
 from models.tasks import Task
 from training.__main__ import find_entry
-from training.config import parse_config
+from training.config import stored_config
 from training.data import DataConfig, LabelledImages, load
 from training.data.pairs import Pairs
 from training.data.photos import Photos
@@ -181,7 +181,7 @@ def main() -> None:
 
 def held_out(manifest: Manifest) -> object:
     """The test split of the data that a model was trained on."""
-    config: DataConfig = parse_config({"name": manifest.name, **manifest.training.config}, "the model's manifest").data
+    config: DataConfig = stored_config({"name": manifest.name, **manifest.training.config}, "the model's manifest").data
     return load(config, "test")
 
 

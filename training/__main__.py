@@ -12,7 +12,7 @@ import numpy as np
 from models.checkpoint import load_checkpoint
 from models.errors import ModelError
 from training.card import metrics_table
-from training.config import SHIPPED_CONFIGS, ConfigError, load_config, parse_config
+from training.config import SHIPPED_CONFIGS, ConfigError, load_config, stored_config
 from training.data import DataError, draw_labels, load_labelled
 from training.journal import DivergedError
 from training.lab.commands import add_film, add_lab
@@ -123,7 +123,7 @@ def _evaluate(options: argparse.Namespace) -> int:
 
     checkpoint = load_checkpoint(find_entry(options.model, options.zoo))
     recipe = {"name": checkpoint.manifest.name, **checkpoint.manifest.training.config}
-    config = parse_config(recipe, "the model's manifest")
+    config = stored_config(recipe, "the model's manifest")
     if options.data:
         config = config.model_copy(update={"data": config.data.model_copy(update={"path": options.data})})
     with EvaluationProgress() as progress:

@@ -27,6 +27,7 @@ class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+GONE = (("info", "moved"), ("info", "clustering"))  # keys of earlier versions, which every config had
 S = TypeVar("S", bound=Section)
 
 
@@ -120,9 +121,8 @@ class InfoConfig(Section):
 
     names: tuple[CodeName, ...] = ("kind",)  # of the category, then of each continuous code
     category: float = Field(1.0, ge=0)  # weight of reading the category
-    moved: bool = True  # from pictures that were turned, scaled, sheared and shifted a little
     continuous: float = Field(1.0, ge=0)  # weight of reading the continuous codes
-    clustering: float = Field(0.0, ge=0)  # weight of finding the categories in real pictures, too
+    clustered: int = Field(0, ge=0)  # real pictures in which the categories are found beforehand; 0: left to chance
 
 
 class TeacherConfig(Section):
@@ -242,6 +242,15 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> TrainConfig:
 def parse_config(raw: dict[str, Any], where: str) -> TrainConfig:
     """A validated config. `where` names its origin in messages. Raises `ConfigError`."""
     return validated(TrainConfig, raw, where)
+
+
+def stored_config(raw: dict[str, Any], where: str) -> TrainConfig:
+    """A config from a run's folder or a manifest, which an earlier version may have written. Raises `ConfigError`."""
+    kept = {
+        section: {k: v for k, v in values.items() if (section, k) not in GONE} if isinstance(values, dict) else values
+        for section, values in raw.items()
+    }
+    return parse_config(kept, where)
 
 
 def validated(schema: type[S], raw: dict[str, Any], where: str) -> S:

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from models.checkpoint import sync_folder, write_synced
-from training.config import ConfigError, TrainConfig, parse_config, to_json
+from training.config import ConfigError, TrainConfig, stored_config, to_json
 from training.recipe import Recipe
 
 FREE_TO_CHANGE = {
@@ -99,7 +99,7 @@ class RunDir:
     def config(self) -> TrainConfig:
         """The config that the run was begun with, amendments included. Raises `ConfigError`."""
         try:
-            return parse_config(json.loads(self.config_file.read_bytes()), str(self.config_file))
+            return stored_config(json.loads(self.config_file.read_bytes()), str(self.config_file))
         except FileNotFoundError:
             raise ConfigError(
                 f"{self.path} is no run: it has no config.json. Begin one with: python -m training run CONFIG"

@@ -1,10 +1,11 @@
 """Configs: typed, and helpful where they are wrong."""
 
+import json
 from pathlib import Path
 
 import pytest
 
-from training.config import SHIPPED_CONFIGS, ConfigError, load_config
+from training.config import SHIPPED_CONFIGS, ConfigError, load_config, stored_config, to_json
 
 MINIMAL = """
 name = "tiny"
@@ -76,3 +77,21 @@ def test_broken_toml_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize("path", sorted(SHIPPED_CONFIGS.glob("*.toml")), ids=lambda path: path.stem)
 def test_shipped_configs_are_valid_and_named_like_their_file(path: Path) -> None:
     assert load_config(Path(path.stem)).name == path.stem
+
+
+def test_a_config_that_an_earlier_version_stored_is_read(path: Path) -> None:
+    config = load_config(path)
+    stored = to_json(config)
+    stored["info"] |= {"moved": True, "clustering": 0.0}
+    assert stored_config(stored, "a run") == config
+    assert stored["info"]["moved"] is True  # whose manifest it is, keeps it
+    stored["info"]["morved"] = True
+    with pytest.raises(ConfigError, match=r"unknown key 'info\.morved'"):
+        stored_config(stored, "a run")
+
+
+@pytest.mark.parametrize("file", sorted(Path("models/zoo").glob("*/*/manifest.json")), ids=lambda path: path.parts[-3])
+def test_the_recipes_of_shipped_models_are_read(file: Path) -> None:
+    manifest = json.loads(file.read_text())
+    recipe = stored_config({"name": manifest["name"], **manifest["training"]["config"]}, "its manifest")
+    assert recipe.family == manifest["family"]

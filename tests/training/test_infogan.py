@@ -1,7 +1,6 @@
 """InfoGAN: what its recogniser is taught, and the whole way from a run to named codes."""
 
 import json
-import math
 from pathlib import Path
 
 import pytest
@@ -9,28 +8,43 @@ import torch
 from tiny import write_config, write_idx
 
 from models.checkpoint import load_checkpoint
+from models.progress import silent
 from training.__main__ import main
+from training.augment import affine
+from training.data import DataConfig, DataError, LabelledImages, load
+from training.kinds import kinds_of, upright
 from training.metrics.codes import matched
-from training.recipes.infogan import mutual_information
+
+SLANTED = torch.tensor([[[0, 0, 0, 1, 0], [0, 0, 1, 0, 0], [0, 1, 0, 0, 0], [0, 0, 0, 0, 0], [0, 0, 0, 0, 0]]]).float()
 
 
-def test_views_that_agree_share_all_there_is_to_know() -> None:
-    certain = torch.eye(4)[torch.arange(40) % 4]
-    assert mutual_information(certain, certain).item() == pytest.approx(math.log(4), abs=1e-3)
+def test_a_slanted_stroke_is_put_upright_in_the_middle() -> None:
+    straight = upright(SLANTED[None])[0, 0]
+    assert straight[:, 2].tolist() == pytest.approx([0, 1, 1, 1, 0], abs=1e-3) and straight.sum() == pytest.approx(3, abs=1e-2)
+    assert torch.equal(upright(torch.zeros(1, 1, 5, 5)), torch.zeros(1, 1, 5, 5))
 
 
-def test_views_that_have_nothing_in_common_share_nothing() -> None:
-    one, other = torch.eye(2)[torch.tensor([0, 0, 1, 1])], torch.eye(2)[torch.tensor([0, 1, 0, 1])]
-    assert mutual_information(one, other).item() == pytest.approx(0, abs=1e-4)
-    blank = torch.full((8, 4), 0.25)
-    assert mutual_information(blank, blank).item() == pytest.approx(0, abs=1e-6)
+def test_kinds_are_found_without_labels_wherever_they_are_and_however_they_slant() -> None:
+    """Rings, crosses and bars, each moved and slanted at random."""
+    torch.manual_seed(0)
+    y, x = torch.meshgrid(torch.linspace(-1, 1, 28), torch.linspace(-1, 1, 28), indexing="ij")
+    radius = (x * x + y * y).sqrt()
+    shapes = torch.stack([(radius - 0.5).abs() < 0.12, (x.abs() < 0.1) & (radius < 0.6), (y.abs() < 0.1) | (x.abs() < 0.1)])
+    told = torch.arange(300) % 3
+    images = affine(shapes[told][:, None].float()).clamp(0, 1).mul(255).to(torch.uint8)
+    kinds = kinds_of(images, 3, silent)
+    assert matched(kinds, told, 3, 3).share > 0.98
+    assert torch.equal(kinds, kinds_of(images, 3, silent))
 
 
-def test_shared_information_by_hand() -> None:
-    """Joint probabilities .4 .1 / .1 .4, each view even: 2 · .4 · ln(.4 / .25) + 2 · .1 · ln(.1 / .25)."""
-    one = torch.eye(2)[torch.tensor([0] * 5 + [1] * 5)]
-    other = torch.eye(2)[torch.tensor([0] * 4 + [1] + [1] * 4 + [0])]
-    assert mutual_information(one, other).item() == pytest.approx(0.8 * math.log(1.6) + 0.2 * math.log(0.4), abs=1e-5)
+def test_digits_are_told_apart_without_labels() -> None:
+    config = DataConfig(name="mnist", format="idx", path="mnist", source="", licence="")
+    try:
+        data = load(config, "train")
+    except DataError as error:
+        pytest.skip(f"MNIST isn't here: {error}")
+    assert isinstance(data, LabelledImages)
+    assert matched(kinds_of(data.images[:5000], 10, silent), data.labels[:5000], 10, 10).share > 0.9
 
 
 def test_categories_are_matched_with_labels_one_to_one() -> None:
@@ -48,7 +62,7 @@ def entry(tmp_path_factory: pytest.TempPathFactory) -> Path:
     text = config.read_text().replace('"conditional"', '"infogan"').split("[guide]")[0]
     config.write_text(
         text.replace("z_dim = 8", "z_dim = 8\ncategories = 3\ncontinuous = 1")
-        + '[info]\nnames = ["place", "tone"]\nclustering = 1.0\n[device]\naccelerator = "cpu"\nthreads = 1\n'
+        + '[info]\nnames = ["place", "tone"]\nclustered = 32\n[device]\naccelerator = "cpu"\nthreads = 1\n'
     )
     patch = pytest.MonkeyPatch()
     patch.setattr("training.__main__.CACHE", folder / "cache")
