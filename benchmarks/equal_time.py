@@ -22,7 +22,7 @@ from training.metrics.cache import DEFAULT_CACHE
 from training.publish import average_of
 from training.run_dir import RunDir
 
-METRICS = ("fd", "kd", "density", "coverage")
+METRICS = ("fd", "kd", "density", "coverage")  # of those that there are many; else all are shown
 TOLERANCE = 0.05
 
 
@@ -41,20 +41,23 @@ def measured(path: Path, zoo: Path, cache: Path, *, quick: bool) -> Contender:
     """A run's averaged generator, measured on the run's own data. Raises `ConfigError`, `DataError`."""
     run = RunDir(path)
     averaged = average_of(run, zoo)
-    drawing = replace(averaged.checkpoint, extras={})  # the generator only: no holes to be filled with a discriminator's help
-    metrics = evaluate(drawing, averaged.config.data, quick=quick, progress=silent, cache=cache)
+    checkpoint = averaged.checkpoint
+    if checkpoint.from_latents:
+        checkpoint = replace(checkpoint, extras={})  # the generator only: no holes to be filled with a discriminator's help
+    metrics = evaluate(checkpoint, averaged.config.data, quick=quick, progress=silent, cache=cache)
     return Contender(path.name, run.images_seen(), run.cpu_seconds(), averaged.data.sha256(), metrics)
 
 
 def table(contenders: list[Contender]) -> str:
     """Value ± spread of each metric, a row a run, and below them the same of real pictures."""
     first = contenders[0]
-    rows = ["| run | pictures | CPU min | " + " | ".join(METRICS) + " |", "|---" * (3 + len(METRICS)) + "|"]
+    shown = [name for name in METRICS if name in first.metrics] or list(first.metrics)
+    rows = ["| run | pictures | CPU min | " + " | ".join(shown) + " |", "|---" * (3 + len(shown)) + "|"]
     for c in contenders:
-        found = (c.metrics[name] for name in METRICS)
+        found = (c.metrics[name] for name in shown)
         cells = " | ".join(f"{m.value:.4g} ± {m.spread or 0:.2g}" for m in found)
         rows.append(f"| {c.name} | {c.images:,} | {c.cpu_seconds / 60:.1f} | {cells} |")
-    rows.append("| real pictures | | | " + " | ".join(f"{first.metrics[name].floor or 0:.4g}" for name in METRICS) + " |")
+    rows.append("| real pictures | | | " + " | ".join(f"{first.metrics[name].floor or 0:.4g}" for name in shown) + " |")
     return "\n".join(rows)
 
 

@@ -5,6 +5,7 @@ and the learning rate from images seen. So the networks and their optimizers are
 moment and started again, it ends with the same bits.
 """
 
+import contextlib
 from collections.abc import Callable
 
 import torch
@@ -46,12 +47,13 @@ def train(
         torch.manual_seed(seed_of(config.seed, "networks"))  # the same start in every process
         return RECIPES[config.family](gentler(config, len(run.rollbacks())), family_named(config.family), hparams, hardware)
 
-    recipe = make_recipe()
-    if hardware.rank == 0:
-        run.open(config, amend=amend)
-    hardware.fabric.barrier()
-    while not _sit(config, run, recipe, data, hardware, report, stage):
-        recipe = make_recipe()  # a rollback is a restart from another state
+    with run.alone() if hardware.rank == 0 else contextlib.nullcontext():
+        recipe = make_recipe()
+        if hardware.rank == 0:
+            run.open(config, amend=amend)
+        hardware.fabric.barrier()
+        while not _sit(config, run, recipe, data, hardware, report, stage):
+            recipe = make_recipe()  # a rollback is a restart from another state
     return run
 
 

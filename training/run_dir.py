@@ -7,18 +7,21 @@ runs/<name>/stats.jsonl         one line every few steps
 runs/<name>/curves.png          the same as a picture
 runs/<name>/samples/*.png       the same latents at every snapshot; the number is images seen
 runs/<name>/findings.jsonl      what the doctor has found
+runs/<name>/.lock               held by the process that trains it
 runs/<name>/state.safetensors   everything that the next step depends on
 runs/<name>/good.safetensors    the same of the last snapshot at which all was well, with on_collapse = "rollback"
 """
 
+import contextlib
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import safetensors.torch
 import torch
+from filelock import FileLock, Timeout
 from torch import Tensor
 
 from models.checkpoint import sync_folder, write_synced
@@ -104,6 +107,17 @@ class RunDir:
             raise ConfigError(
                 f"{self.path} is no run: it has no config.json. Begin one with: python -m training run CONFIG"
             ) from None
+
+    @contextlib.contextmanager
+    def alone(self) -> Iterator[None]:
+        """Keeps other processes from training in this folder, for as long as this one lives. Raises `ConfigError`."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        try:
+            held = FileLock(self.path / ".lock").acquire(blocking=False)
+        except Timeout:
+            raise ConfigError(f"{self.path} is being trained by another process: let it end, or stop it first") from None
+        with held:
+            yield
 
     def open(self, config: TrainConfig, *, amend: bool) -> None:
         """Creates the folder, or checks that `config` may continue what is in it. Raises `ConfigError` if not."""

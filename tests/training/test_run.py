@@ -126,6 +126,23 @@ def test_a_run_that_is_older_than_a_key_of_the_config_goes_on(data: Path, tmp_pa
     assert main(["run", config, "total_images=16"]) == 2  # with a guide it would be another run
 
 
+def test_a_run_has_one_process_at_a_time(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = write_config(tmp_path / "tiny.toml", data, tmp_path)
+    process = subprocess.Popen([*COMMAND, str(config), "total_images=100_000_000"], cwd=ROOT, env=ONE_THREAD)
+    run = RunDir(tmp_path / "tiny")
+    try:
+        deadline = time.monotonic() + 120
+        while not run.images_seen():
+            assert process.poll() is None and time.monotonic() < deadline
+            time.sleep(0.02)  # another process's file: there is nothing to wait on
+        assert main(["run", str(config)]) == 2
+        assert "is being trained by another process" in capsys.readouterr().err
+    finally:
+        process.kill()
+        process.wait()
+    assert main(["run", str(config), "--amend"]) == 0  # who is dead holds nothing
+
+
 def test_divergence_stops_the_run_and_keeps_the_last_good_state(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
