@@ -72,13 +72,13 @@ class Generator(nn.Module):
         )  # fmt: skip
 
     def features(self, x: Tensor) -> list[Tensor]:
-        """What the way down makes of images: maps at full, half and quarter size, and behind the blocks."""
+        """What the way down makes of images: maps at full, half and quarter size, and behind a third of the blocks."""
         maps = []
         for layer in self.down:
             x = layer(x)
             if isinstance(layer, nn.ReLU):
                 maps.append(x)
-        return [*maps, x, self.blocks(x)]
+        return [*maps, x, self.blocks[: len(self.blocks) // 3](x)]
 
     def forward(self, x: Tensor) -> Tensor:
         change: Tensor = self.up(self.blocks(self.down(x)))
