@@ -14,7 +14,8 @@ from app.engine.engine import Engine, EngineConfig
 from app.engine.orders import DrawOrder, TranslateOrder
 from app.telemetry import Metrics
 
-ZOO = Path(__file__).resolve().parents[2] / "models" / "zoo"
+ROOT = Path(__file__).resolve().parents[2]
+ZOO, EXAMPLES = ROOT / "models" / "zoo", ROOT / "examples"
 
 
 @contextlib.asynccontextmanager
@@ -62,6 +63,41 @@ def test_outlines_get_colours() -> None:
             inside = answer[np.hypot(x, y) < 18].reshape(-1, 3).mean(axis=0)
             assert min(inside[:2]) > inside[2] + 60
             assert answer[:4].mean() > 245
+
+    asyncio.run(check())
+
+
+def test_a_house_is_drawn_from_a_plan() -> None:
+    """Panes are darker than the wall around them, and doors and the sky are where they were drawn."""
+    needs("facades")
+    plan = np.asarray(Image.open(EXAMPLES / "facade.png").convert("RGB"))
+    blue_wall, pane = (0, 48, 255), (0, 128, 255)
+
+    async def check() -> None:
+        async with shipped("facades") as engine:
+            answer = (await engine.pictures.translate(TranslateOrder("facades", plan), 60)).pixels.astype(float)
+            assert answer.shape == plan.shape
+            of_wall, of_panes = (answer[(plan == colour).all(axis=2)].mean() for colour in (blue_wall, pane))
+            assert of_panes < of_wall - 10
+            assert answer[:8].mean() > of_wall + 10
+
+    asyncio.run(check())
+
+
+def test_a_translation_comes_back_as_what_it_was() -> None:
+    """A brown body before grass and sky: it changes one way, and is itself again after both."""
+    needs("horse2zebra")
+    y, x = np.mgrid[:64, :64] - 31.5
+    picture = np.where((y < 4)[..., None], [150, 180, 220], [90, 140, 60]).astype(np.uint8)
+    picture[(x / 20) ** 2 + (y / 10) ** 2 < 1] = (120, 70, 35)
+
+    async def check() -> None:
+        async with shipped("horse2zebra") as engine:
+            there = (await engine.pictures.translate(TranslateOrder("horse2zebra", picture), 60)).pixels
+            back = (await engine.pictures.translate(TranslateOrder("horse2zebra", there, direction="BtoA"), 60)).pixels
+            body = (x / 20) ** 2 + (y / 10) ** 2 < 0.8
+            assert abs(there.astype(int) - picture)[body].mean() > 10
+            assert abs(back.astype(int) - picture).mean() < 4
 
     asyncio.run(check())
 
