@@ -53,7 +53,6 @@ def upright(images: Tensor) -> Tensor:
     height, width = images.shape[2:]
     y, x = ((2 * torch.arange(n) + 1) / n - 1 for n in (height, width))  # of each pixel's middle, as `affine_grid` counts
     y, x = y.view(1, -1, 1), x.view(1, 1, -1)
-
     mass = images[:, 0].sum(dim=(1, 2), keepdim=True).clamp(min=LEAST_MASS)
 
     def mean(of: Tensor) -> Tensor:

@@ -47,8 +47,8 @@ def train(
         torch.manual_seed(seed_of(config.seed, "networks"))  # the same start in every process
         return RECIPES[config.family](gentler(config, len(run.rollbacks())), family_named(config.family), hparams, hardware)
 
+    recipe = make_recipe()  # what can't be made leaves no folder behind
     with run.alone() if hardware.rank == 0 else contextlib.nullcontext():
-        recipe = make_recipe()
         if hardware.rank == 0:
             run.open(config, amend=amend)
         hardware.fabric.barrier()

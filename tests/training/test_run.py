@@ -170,6 +170,7 @@ def test_what_cannot_be_trained_is_told_in_one_message(
     config = str(write_config(tmp_path / "tiny.toml", data, tmp_path))
     assert main(["run", config, override]) == 2
     assert told in capsys.readouterr().err
+    assert not (tmp_path / "tiny").exists()
 
 
 def test_two_processes_train_one_model(data: Path, tmp_path: Path) -> None:

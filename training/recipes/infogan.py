@@ -21,7 +21,6 @@ from training.augment import affine
 from training.config import ConfigError, SnapshotConfig, TrainConfig
 from training.data import LabelledImages
 from training.device import Hardware
-from training.kinds import kinds_of
 from training.optimizers import make_optimizer
 from training.pictures import draw_codes
 from training.recipes.adversarial import AdversarialRecipe
@@ -63,6 +62,8 @@ class InfoGanRecipe(AdversarialRecipe):
         if count > len(data):
             raise ConfigError(f"info.clustered is {count}, and there are only {len(data)} pictures")
         if count:
+            from training.kinds import kinds_of  # noqa: PLC0415  # scikit-learn takes a second, for which no other recipe waits
+
             self.found.images.copy_(data.images[:count])
             self.found.kinds.copy_(kinds_of(data.images[:count], self.hp.categories, progress))
 
