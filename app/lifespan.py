@@ -64,6 +64,8 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     app.state.datasets = datasets = build_datasets(app, engine)
     try:
         async with engine.running(), datasets.running():
+            if app.state.settings.processes > 1:
+                await engine.models_loaded()  # the others answer until then: no caller meets a process without its models
             yield
     finally:
         flush_log()  # a process that is told to stop may end without its own last words

@@ -105,6 +105,10 @@ class Engine:
         """The networks in memory."""
         return self._library.residents
 
+    async def models_loaded(self) -> None:
+        """Returns once every model of the zoo has been loaded or refused."""
+        await self._library.gone_through()
+
     def stop_accepting(self) -> None:
         """From now on the service is not ready: it is about to stop."""
         self._draining = True

@@ -32,6 +32,7 @@ class Library:
         self._metrics = metrics
         self._budget_bytes = budget_bytes
         self._rescan_s = rescan_s
+        self._gone_through = asyncio.Event()
         self.catalog = Catalog(zoo, default_model, self._verify)
         self.residents = Residents(budget_bytes, metrics)
         self._loading: dict[tuple[Key, str], asyncio.Future[Resident]] = {}  # one load for all who wait for the same networks
@@ -50,6 +51,10 @@ class Library:
             await asyncio.gather(watch, return_exceptions=True)
             for pool in (self._scanner, self._loader):
                 await asyncio.to_thread(pool.shutdown, wait=True, cancel_futures=True)
+
+    async def gone_through(self) -> None:
+        """Returns once every entry has been loaded or refused for the first time."""
+        await self._gone_through.wait()
 
     def find(self, reference: str | None, tasks: tuple[Task, ...]) -> Served:
         """The model to use. Raises `UnknownModelError`, `ModelUnavailableError` or `WrongTaskError`."""
@@ -114,6 +119,7 @@ class Library:
                 self._metrics.models_unavailable.set(sum(isinstance(e, Broken) for e in self.catalog.entries.values()))
             except Exception:
                 log.exception("looking through the zoo failed; it is tried again")
+            self._gone_through.set()
             await asyncio.sleep(self._rescan_s)
 
     def _verify(self, folder: Path) -> Served:
