@@ -1,16 +1,19 @@
-"""`python -m benchmarks.stacked_mnist`: of a thousand modes, how many does each preset find, and how evenly?
+"""`python -m benchmarks.stacked_mnist`: every technique, alone, on a thousand modes: how many are found, and how evenly?
 
 Stacked MNIST, as Metz et al. 2016, VEEGAN and PacGAN count: 26,000 generated pictures of three digits, each read by a
 classifier of single ones; a mode counts if it is drawn once. Beside that, what is harder: modes drawn at least half as often
-as they should be. The presets differ in the loss alone: same networks, same number of pictures. Trains what has not been
-trained yet (a killed one goes on), prints a table, and writes `runs/stacked-mnist.json`. Floor: as many real pictures.
+as they should be. The rows are in `benchmarks/techniques.toml`: the same networks and number of pictures, and one switch each.
+Trains what has not been trained yet (a killed one goes on), prints a table, and writes `runs/stacked-mnist.json`. Floor:
+as many real pictures.
 """
 
 import argparse
 import json
+import re
 import statistics
+import tomllib
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
@@ -29,25 +32,30 @@ from training.run_dir import RunDir
 
 PICTURES, MODES = 26_000, 1000
 CONFIG = "stacked-mnist"
-PRESETS: dict[str, tuple[str, ...]] = {
-    "minimax": ("loss.adversarial=minimax", "loss.r1=0", "loss.r2=0"),
-    "non-saturating": ("loss.adversarial=non-saturating", "loss.r1=0", "loss.r2=0"),
-    "packs of 2": ("loss.adversarial=non-saturating", "loss.r1=0", "loss.r2=0", "stabilisers.pack=2"),
-    "unrolled 5": ("loss.adversarial=non-saturating", "loss.r1=0", "loss.r2=0", "stabilisers.unrolled_steps=5"),
-    "wasserstein, gradient penalty": (
-        "loss.adversarial=wasserstein", "loss.r1=0", "loss.r2=0", "loss.gradient_penalty=10", "loss.penalty_every=1",
-    ),
-    "non-saturating, R1": ("loss.adversarial=non-saturating", "loss.r1=0.5", "loss.r2=0"),
-    "relativistic, R1 and R2 (default)": ("loss.r1=0.5", "loss.r2=0.5"),
-}  # fmt: skip
+TECHNIQUES = Path(__file__).with_name("techniques.toml")
 
 
-def run_of(preset: str, seed: int, images: int) -> RunDir:
-    """A finished run of a preset."""
-    name = f"{CONFIG}-{'-'.join(preset.replace(',', '').replace('(', '').replace(')', '').split())}-{seed}".lower()
-    run = RunDir(Path("runs", name))
+@dataclass(frozen=True)
+class Found:
+    """What a run's pictures show, or as many real ones."""
+
+    count: ModeCount
+    cpu_minutes: float = 0.0
+
+
+def rows() -> dict[str, list[str]]:
+    """What each row sets, as `training run` takes it."""
+    told = tomllib.loads(TECHNIQUES.read_text())
+    return {name: [*told["base"], *switches] for name, switches in told["switches"].items()}
+
+
+def run_of(name: str, overrides: list[str], seed: int, images: int) -> RunDir:
+    """A finished run of a row."""
+    folder = f"{CONFIG}-{re.sub('[^a-z0-9]+', '-', name.lower()).strip('-')}-{seed}"
+    run = RunDir(Path("runs", folder))
     if not run.about() or run.images_seen() < images:
-        status = training(["run", CONFIG, f"name={name}", f"seed={seed}", f"total_images={images}", *PRESETS[preset]])
+        own = [f"name={folder}", f"seed={seed}", f"total_images={images}", "device.threads=1"]
+        status = training(["run", CONFIG, *overrides, *own])
         if status:
             raise SystemExit(status)
     return run
@@ -76,11 +84,11 @@ def real(data: DataConfig) -> LabelledImages:
     return stacked(load_labelled(data.model_copy(update={"stacked": False}), "test").images, "train")
 
 
-def row(name: str, counts: list[ModeCount]) -> str:
+def row(name: str, found: list[Found]) -> str:
     """A line of the table: means, and deviations where there are several seeds."""
     cells = []
-    for key, form in (("modes", ".1f"), ("fair", ".1f"), ("kl", ".3f"), ("tv", ".3f")):
-        values = [float(asdict(count)[key]) for count in counts]
+    for key, form in (("modes", ".1f"), ("fair", ".1f"), ("kl", ".3f"), ("tv", ".3f"), ("cpu_minutes", ".1f")):
+        values = [float((asdict(one.count) | {"cpu_minutes": one.cpu_minutes})[key]) for one in found]
         spread = f" ± {statistics.stdev(values):{form}}" if len(values) > 1 else ""
         cells.append(f"{statistics.fmean(values):{form}}{spread}")
     return f"| {name} | {' | '.join(cells)} |"
@@ -88,23 +96,26 @@ def row(name: str, counts: list[ModeCount]) -> str:
 
 def main() -> None:
     """Trains, counts, and prints a table."""
+    known = rows()
     parser = argparse.ArgumentParser(prog="python -m benchmarks.stacked_mnist", description=__doc__)
-    parser.add_argument("--presets", nargs="+", default=list(PRESETS), choices=list(PRESETS))
+    parser.add_argument("--rows", nargs="+", default=list(known), choices=list(known), metavar="NAME", help="only these")
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--images", type=int, default=load_config(Path(CONFIG)).total_images, help="that each run is shown")
     options = parser.parse_args()
     torch.set_num_threads(1)
     data = load_config(Path(CONFIG)).data
     reader = reader_of(data)
-    found = {"real pictures": [mode_count(digits_of(real(data).images[:PICTURES], reader), MODES)]}
-    for preset in options.presets:
-        runs = [run_of(preset, seed, options.images) for seed in range(options.seeds)]
-        found[preset] = [mode_count(digits_of(torch.cat(list(parts(run))), reader), MODES) for run in runs]
-    print(f"| {PICTURES:,} pictures of | modes of {MODES:,} | drawn half as often as fair | KL, nats | total variation |")
-    print("|---" * 5 + "|")
-    for name, counts in found.items():
-        print(row(name, counts))
-    told = {name: [asdict(count) for count in counts] for name, counts in found.items()}
+    found = {"real pictures": [Found(mode_count(digits_of(real(data).images[:PICTURES], reader), MODES))]}
+    for name in options.rows:
+        runs = [run_of(name, known[name], seed, options.images) for seed in range(options.seeds)]
+        found[name] = [
+            Found(mode_count(digits_of(torch.cat(list(parts(run))), reader), MODES), run.cpu_seconds() / 60) for run in runs
+        ]
+    print(f"| {PICTURES:,} pictures of | modes of {MODES:,} | half as often as fair | KL, nats | total variation | CPU min |")
+    print("|---" * 6 + "|")
+    for name, seeds in found.items():
+        print(row(name, seeds))
+    told = {name: [asdict(one.count) | {"cpu_minutes": one.cpu_minutes} for one in seeds] for name, seeds in found.items()}
     Path("runs/stacked-mnist.json").write_text(json.dumps({"images": options.images, "found": told}, indent=2))
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.stacked_mnist import CONFIG, rows
 from training.config import SHIPPED_CONFIGS, ConfigError, load_config, stored_config, to_json
 
 MINIMAL = """
@@ -77,6 +78,11 @@ def test_broken_toml_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize("path", sorted(SHIPPED_CONFIGS.glob("*.toml")), ids=lambda path: path.stem)
 def test_shipped_configs_are_valid_and_named_like_their_file(path: Path) -> None:
     assert load_config(Path(path.stem)).name == path.stem
+
+
+@pytest.mark.parametrize("name", rows())
+def test_each_row_of_the_table_of_techniques_sets_what_there_is_to_set(name: str) -> None:
+    load_config(Path(CONFIG), rows()[name])
 
 
 def test_a_config_that_an_earlier_version_stored_is_read(path: Path) -> None:
