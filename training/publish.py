@@ -4,7 +4,7 @@ import copy
 import platform
 import subprocess
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -86,7 +86,9 @@ def measured_beside(
     averaged = average_of(other, zoo)
     about = averaged.checkpoint.manifest.training
     told = f" Of the run `{averaged.config.name}`: {about.images_seen:,} pictures in {about.seconds / 3600:.2f} hours."
-    measured = evaluate(averaged.checkpoint, config.data, quick=quick, progress=progress, cache=cache)
+    readers = {part: network for part, network in averaged.checkpoint.extras.items() if part != "discriminator"}
+    compared = replace(averaged.checkpoint, extras=readers)  # filling holes by search takes longest and tells least of a recipe
+    measured = evaluate(compared, config.data, quick=quick, progress=progress, cache=cache)
     suffix = averaged.config.name.replace("-", "_")
     return {f"{k}_{suffix}": m.model_copy(update={"protocol": m.protocol + told}) for k, m in measured.items()}
 
