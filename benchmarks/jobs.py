@@ -1,7 +1,8 @@
 """`python -m benchmarks.jobs`: data sets in bulk, against the in-process ceiling, and what one caller feels of them meanwhile.
 
-A job of 20,000 pictures on a real server; the ceiling is forward and encode in this process on as many lanes, measured in turn
-with the jobs, round by round; medians. Prints a table, and writes `runs/jobs.json`.
+Jobs of 20,000 pictures on a real server; the ceiling is forward and encode in this process on as many lanes, measured in turn
+with the jobs, round by round; medians. A job of 100,000 shows what is left of a report's fixed costs, and of memory. Prints a
+table, and writes `runs/jobs.json`.
 """
 
 import argparse
@@ -43,10 +44,10 @@ def wait(client: httpx2.Client, identifier: str) -> None:
         raise SystemExit(f"the job ended as {last['status']}: {last['error']}")
 
 
-def rate(client: httpx2.Client, model: str, form: str, seed: int) -> float:
+def rate(client: httpx2.Client, model: str, form: str, seed: int, pictures: int = PICTURES) -> float:
     """Pictures a second, from the order to the last file on the disk."""
     began = time.perf_counter()
-    identifier, total = job(client, model, PICTURES, form, seed)
+    identifier, total = job(client, model, pictures, form, seed)
     wait(client, identifier)
     seconds = time.perf_counter() - began
     client.delete(f"/v1/datasets/{identifier}")
@@ -87,8 +88,11 @@ def main() -> None:
         figures.append(Figure("one caller alone, p99", alone, "ms", ""))
         figures.append(Figure("one caller beside a job, p99", beside, "ms", f"≤ {2 * alone:.0f}"))
         before = server.memory_mb("VmHWM")
-        wait(client, job(client, options.model, LARGE, "webdataset", seed=2)[0])
+        large = rate(client, options.model, "webdataset", seed=2, pictures=LARGE)
         grown = server.memory_mb("VmHWM") - before
+        most = ceiling.pictures_per_s(batch=BATCH, lanes=lanes, format_name="png", seconds=ALONE_S)
+        figures.append(Figure(f"webdataset of {LARGE:,}, pictures a second", large, "1/s", ""))
+        figures.append(Figure(f"webdataset of {LARGE:,}, share of the ceiling", large / most, "", "≥ 0.9"))
         figures.append(Figure(f"peak memory over {LARGE:,} pictures, growth", grown, "MB", "flat"))
     tell(figures, "jobs")
 
