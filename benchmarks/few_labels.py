@@ -5,8 +5,8 @@ labelled pictures, with and without plain augmentation; from these and pictures 
 training pictures with the labels that self-training gave them (`python -m training label`); and, for honesty, from those real
 pictures with those labels, without any generator.
 
-Needs, for each number N, `runs/labels/<config>-N.npy` and the run `<config>-few-N`; says which commands make them. Writes
-`runs/few-labels-<config>.json` and `.png`.
+Needs, for each number N, `runs/labels/<config>-N.npy` and the run `<config>-few-N`; says which commands make them. A run with
+more labels starts from the one with fewer, which are among its own. Writes `runs/few-labels-<config>.json` and `.png`.
 """
 
 import argparse
@@ -28,6 +28,7 @@ from training.metrics.draw import asked_labels, draw
 from training.publish import average_of
 from training.run_dir import RunDir
 
+MORE_LABELS_IMAGES = 60_000  # that a run is shown which starts from another
 LINES = {
     "real": ("labels alone", "tab:blue", ":"),
     "real_augmented": ("labels and augmentation", "tab:blue", "-"),
@@ -44,16 +45,17 @@ def synthetic(run: RunDir, data: LabelledImages, count: int) -> tuple[Tensor, Te
     return images, labels
 
 
-def of_run(config: str, per_class: int, count: int) -> dict[str, Any]:
-    """Everything about one number of labels."""
-    about = load_config(Path(config)).data
+def of_run(config: str, per_class: int, fewer: int | None, count: int) -> dict[str, Any]:
+    """Everything about one number of labels. `fewer`: the number before it."""
+    about = load_config(Path(f"{config}-few")).data
     train, test = load_labelled(about, "train"), load_labelled(about, "test")
     path = Path(f"runs/labels/{config}-{per_class}.npy")
     run = RunDir(Path(f"runs/{config}-few-{per_class}"))
     if not path.exists() or not run.about():
+        start = f" start=runs/{config}-few-{fewer} total_images={MORE_LABELS_IMAGES}" if fewer else ""
         raise SystemExit(
-            f"python -m training label {config} --per-class {per_class} --out {path}\n"
-            f"python -m training run {config}-few name={run.path.name} data.relabel={path}"
+            f"python -m training label {config}-few --per-class {per_class} --out {path}\n"
+            f"python -m training run {config}-few name={run.path.name} data.relabel={path}{start}"
         )
     labels, known = torch.from_numpy(np.load(path)), torch.from_numpy(np.load(path.with_suffix(".known.npy")))
     few = (train.images[known], train.labels[known])
@@ -99,12 +101,13 @@ def drawn(results: list[dict[str, Any]], name: str) -> Figure:
 def main() -> None:
     """Prints a table, and writes the curve."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.few_labels", description=__doc__)
-    parser.add_argument("config", nargs="?", default="fashion", help="a shipped config of labelled pictures")
+    parser.add_argument("config", nargs="?", default="fashion", choices=["fashion", "flowers"])
     parser.add_argument("--labels", type=int, nargs="+", default=[10, 50, 200])
     parser.add_argument("--generated", type=int, default=20_000, help="pictures that are drawn")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    results = [of_run(options.config, n, options.generated) for n in options.labels]
+    steps = zip(options.labels, [None, *options.labels], strict=False)
+    results = [of_run(options.config, n, fewer, options.generated) for n, fewer in steps]
     print("| labels a class | " + " | ".join(label for label, _, _ in LINES.values()) + " |")
     print("|---" * (len(LINES) + 1) + "|")
     for r in results:
