@@ -11,7 +11,7 @@ import numpy as np
 
 from models.checkpoint import load_checkpoint
 from models.errors import ModelError
-from training.card import metrics_table
+from training.card import metrics_table, rewrite_metrics
 from training.config import SHIPPED_CONFIGS, ConfigError, load_config, stored_config
 from training.data import DataError, draw_labels, load_labelled
 from training.journal import DivergedError
@@ -70,6 +70,7 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--zoo", type=Path, default=_zoo(), help="where models lie (default: %(default)s)")
     evaluate.add_argument("--data", type=Path, help="where its data set lies, if not where its config says")
     evaluate.add_argument("--quick", action="store_true", help="measure on few pictures; not comparable with the card")
+    evaluate.add_argument("--write", action="store_true", help="put the numbers into the entry's manifest and card")
     evaluate.add_argument("--beside", type=Path, action="append", default=[], metavar="RUN", help=BESIDE)
     evaluate.set_defaults(verb=_evaluate)
     add_film(verbs)
@@ -121,7 +122,10 @@ def _publish(options: argparse.Namespace) -> int:
 def _evaluate(options: argparse.Namespace) -> int:
     from training.evaluate import evaluate  # noqa: PLC0415
 
-    checkpoint = load_checkpoint(find_entry(options.model, options.zoo))
+    if options.write and options.quick:
+        raise ConfigError("--quick measures on few pictures: its numbers are not for a card. Leave it out, or --write")
+    entry = find_entry(options.model, options.zoo)
+    checkpoint = load_checkpoint(entry)
     recipe = {"name": checkpoint.manifest.name, **checkpoint.manifest.training.config}
     config = stored_config(recipe, "the model's manifest")
     if options.data:
@@ -137,6 +141,9 @@ def _evaluate(options: argparse.Namespace) -> int:
     for name, metric in measured.items():
         if name in said:
             sys.stdout.write(f"{name}: card {said[name].value:.6g}, now {metric.value:.6g}\n")
+    if options.write:
+        rewrite_metrics(entry, measured)
+        sys.stdout.write(f"\nwritten into {entry}\n")
     return 0
 
 

@@ -2,11 +2,14 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
+from models.checkpoint import CARD_FILE, MANIFEST_FILE, read_manifest
 from models.families import family_named
 from models.manifest import Manifest, Metric
-from training.config import TrainConfig
+from training.config import ConfigError, TrainConfig
+from training.run_dir import replace_file
 
 
 def write_card(manifest: Manifest, config: TrainConfig, skipped: Sequence[str]) -> str:
@@ -64,6 +67,22 @@ service sends them. "Real pictures" is the same measurement with real pictures i
 
 {config.limits or "Draws only what its training data hold, with their biases."}
 """
+
+
+def rewrite_metrics(entry: Path, measured: Mapping[str, Metric]) -> None:
+    """Puts newer numbers into a published entry's manifest and card, beside those that were not measured again.
+
+    The weights, and so its pictures and its version, stay what they are. Raises `ConfigError` where the card was changed by
+    hand.
+    """
+    manifest = read_manifest(entry)
+    card_file = entry / CARD_FILE
+    card, old = card_file.read_text(), metrics_table(manifest.metrics)
+    if old not in card:
+        raise ConfigError(f"{card_file}: its table of metrics is not the one that was written; correct it by hand")
+    newer = manifest.model_copy(update={"metrics": {**manifest.metrics, **measured}})
+    replace_file(card_file, card.replace(old, metrics_table(newer.metrics)).encode())
+    replace_file(entry / MANIFEST_FILE, (newer.model_dump_json(indent=2) + "\n").encode())
 
 
 def told_of(amendment: Mapping[str, Any]) -> str:

@@ -4,68 +4,34 @@ Every number comes with its floor, which is the same measurement of real picture
 that says how it was measured. Nothing is downloaded: features and labels are those of classifiers trained on the same data.
 """
 
-import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from models.checkpoint import Checkpoint
-from models.classifier import FEATURES, JUDGE, PROTOCOL, Design, Prediction, Recipe, predict
+from models.classifier import PROTOCOL, predict
 from models.family import ClassifyingHParams
 from models.manifest import Metric
 from models.progress import Progress, silent
 from models.tasks import Task
 from training import answer_bench
+from training.bench import FULL, QUICK, Bench, Scale
 from training.data import DataConfig, DataError, LabelledImages, load_labelled
 from training.evaluate_answers import evaluate_answers
 from training.evaluate_codes import measure_codes
 from training.evaluate_holes import fill_by_search, inpainting, measure_holes
-from training.metrics import cas
-from training.metrics.cache import DEFAULT_CACHE, Trained, trained_classifier
-from training.metrics.class_presence import MIN_SHARE, classes_present
+from training.evaluate_labels import PRESENCE_PICTURES, judged, matched, present, scored, scored_filtered, wrong
+from training.metrics.cache import DEFAULT_CACHE, Trained
 from training.metrics.distances import frechet_distance, kernel_distance
 from training.metrics.draw import asked_labels, draw
-from training.metrics.errors import errors_per_10000
-from training.metrics.label_match import label_match
 from training.metrics.memorisation import Memorisation, View, memorisation
 from training.metrics.prdc import density_coverage, subsample
-from training.metrics.rotations import rotated
 
-PRESENCE_PICTURES = 1000
 NEIGHBOURS = 5
 HOLES_SEARCHED = 100  # pictures: a search takes about as long as training on one
-
-
-@dataclass(frozen=True)
-class Scale:
-    """How thorough an evaluation is. Numbers of different scales don't compare."""
-
-    features: Recipe = FEATURES
-    judge: Recipe = JUDGE
-    pictures: int = 10_000  # in one measurement; never more than the test split has, so that value and floor compare
-    repeats: int = 5  # disjoint sets of generated pictures, for the spread
-    memorised: int = 5_000
-    kernel_subsets: int = 100
-    cas_seeds: tuple[int, ...] = cas.SEEDS
-    real_pictures: int | None = None  # of the training split; None: all
-    note: str = ""
-
-
-FULL = Scale()
-QUICK = Scale(
-    features=Recipe(Design("pooled", (8, 16, 32, 32), features=32), images=3_200, batch=32),
-    judge=Recipe(Design("strided", (8, 16, 24, 32), features=32), images=3_200, batch=32),
-    pictures=200,
-    repeats=2,
-    memorised=200,
-    kernel_subsets=10,
-    cas_seeds=cas.SEEDS[:1],
-    real_pictures=1_000,
-    note=" Quick check on few pictures: not comparable with a published number.",
-)
 
 
 @dataclass(frozen=True)
@@ -79,37 +45,6 @@ class Evaluation:
     closest: tuple[tuple[Tensor, Tensor], ...]  # generated and nearest training picture, uint8 (C, H, W), closest first
 
 
-@dataclass(frozen=True)
-class Bench:
-    """What all measurements of one evaluation share. Labels are numbered as the checkpoint numbers them."""
-
-    train: LabelledImages
-    test: LabelledImages
-    data: DataConfig
-    scale: Scale
-    cache: Path
-    progress: Progress
-
-    def classifier(self, recipe: Recipe, seed: int, stage: str) -> Trained:
-        """A classifier of the real training split, from the cache if it is there."""
-        labelled = bool(self.train.classes)
-        return trained_classifier(
-            self.train if labelled else rotated(self.train), self.test if labelled else rotated(self.test),
-            # a mirrored picture turned left looks like a picture turned right
-            recipe=recipe, seed=seed, mirror=self.data.mirror and labelled, cache=self.cache,
-            progress=lambda _, done: self.progress(stage, done),
-        )  # fmt: skip
-
-    def metric(
-        self, values: Sequence[float], floor: float | None, n: int, protocol: str, spread: float | None = None
-    ) -> Metric:
-        """The mean of `values`, with their standard deviation as spread if there is no other."""
-        if spread is None and len(values) > 1:
-            spread = statistics.stdev(values)
-        value = statistics.fmean(values)
-        return Metric(value=value, spread=spread, floor=floor, n=n, protocol=protocol + self.scale.note)
-
-
 def evaluate(
     checkpoint: Checkpoint,
     data: DataConfig,
@@ -120,10 +55,11 @@ def evaluate(
 ) -> dict[str, Metric]:
     """All metrics that fit the model's task, by their stable names.
 
-    Always `fd`, `kd`, `density`, `coverage`, `memorised`; of label-conditional models also `label_match`, `cas`, `cas_real`
-    and `cas_gap`; of unconditional models of labelled data `classes_present`, and of those with a classifier
-    `errors_per_10000`. Of models that answer pictures, see
-    `training.evaluate_answers`, of those that fill holes `training.evaluate_holes`. `quick` takes seconds and is for tests.
+    Always `fd`, `kd`, `density`, `coverage`, `memorised`. Of label-conditional models also `label_match`, `cas`, `cas_real`
+    and `cas_gap`, and of pictures that a filter lets pass `label_match_filtered`, `cas_filtered` and `cas_gap_filtered`. Of
+    unconditional models of labelled data `classes_present`, and of those with a classifier `errors_per_10000`. Of models
+    that answer pictures, see `training.evaluate_answers`, of those that fill holes `training.evaluate_holes`. `quick` takes
+    seconds and is for tests.
     Raises DataError where data and model don't belong together, NoTestSplitError where nothing was held out.
     """
     scale = QUICK if quick else FULL
@@ -157,16 +93,17 @@ def measure(
     if train.classes:
         judge = bench.classifier(scale.judge, 1, "training the judge")
         if asked is not None:
-            more, label_recall = _label_match(bench, judge, images, asked)
+            more, label_recall = matched(bench, judge, images, asked)
             metrics |= more
-            more, cas_recall = _cas(bench, LabelledImages(images[: len(train)], asked[: len(train)], train.label_names))
-            metrics |= more
+            made = LabelledImages(images[: len(train)], asked[: len(train)], train.label_names)
+            more, cas_recall = scored(bench, made)
+            metrics |= more | scored_filtered(bench, checkpoint, judge, made)
         else:
-            metrics |= _presence(bench, judge, images)
-            judged = _judged(bench, judge, images[: scale.pictures]).labels
-            metrics |= measure_codes(checkpoint, test, judged, judge.test_accuracy, scale.note)
+            metrics |= present(bench, judge, images)
+            read = judged(bench, judge, images[: scale.pictures]).labels
+            metrics |= measure_codes(checkpoint, test, read, judge.test_accuracy, scale.note)
         if "classifier" in checkpoint.extras:
-            metrics |= _errors(bench, judge, checkpoint.extras["classifier"])
+            metrics |= wrong(bench, judge, checkpoint.extras["classifier"])
     if asked is None and "discriminator" in checkpoint.extras:
         held_out = _some(test, min(HOLES_SEARCHED, scale.pictures)).images
         metrics |= measure_holes(held_out, {"searched": fill_by_search(checkpoint)}, bench.progress, scale.note)
@@ -289,70 +226,3 @@ def _density_coverage(bench: Bench, real: Tensor, held: Tensor, made: list[Tenso
         "density": bench.metric([f.density for f in found], floor.density, n, f"Density, {protocol}"),
         "coverage": bench.metric([f.coverage for f in found], floor.coverage, n, f"Coverage, {protocol}"),
     }
-
-
-def _judged(bench: Bench, judge: Trained, images: Tensor) -> Prediction:
-    bench.progress("judging labels", 0.0)
-    return predict(judge.network, images)
-
-
-def _label_match(bench: Bench, judge: Trained, images: Tensor, asked: Tensor) -> tuple[dict[str, Metric], tuple[float, ...]]:
-    n = min(bench.scale.pictures, len(images))
-    match = label_match(_judged(bench, judge, images[:n]).labels, asked[:n], bench.train.classes)
-    protocol = (
-        f"Share of {n:,} generated pictures that an independent CNN trained on the real data reads as the label asked for, "
-        f"labels in the real proportions; floor: its accuracy on the real test split."
-    )
-    return {"label_match": bench.metric([match.share], judge.test_accuracy, n, protocol)}, match.recall
-
-
-def _cas(bench: Bench, generated: LabelledImages) -> tuple[dict[str, Metric], tuple[float, ...]]:
-    """Classification accuracy scores of real and of generated training data, and their difference."""
-    scale = bench.scale
-
-    def score(train: LabelledImages, stage: str) -> cas.Score:
-        return cas.accuracy_score(
-            train, bench.test, mirror=bench.data.mirror, recipe=scale.features, seeds=scale.cas_seeds,
-            cache=bench.cache, progress=bench.progress, stage=stage,
-        )  # fmt: skip
-
-    real, made = score(bench.train, "training on real pictures"), score(generated, "training on generated pictures")
-    how = (
-        f"accuracy on the {len(bench.test):,} real test pictures, mean ± deviation over {len(scale.cas_seeds)} seeds, of a CNN "
-        f"trained for {scale.features.steps:,} steps (protocol {PROTOCOL}, last step, nothing chosen on the test split)"
-    )
-    n = len(generated)
-    gap = f"cas_real − cas: what is lost by training on {n:,} generated pictures instead of the real ones."
-    single = len(scale.cas_seeds) == 1
-    metrics = {
-        "cas": bench.metric(
-            made.accuracies, real.mean, n, f"Classification accuracy score: {how} only on {n:,} generated pictures with the "
-            f"labels of the real training split; floor: cas_real."
-        ),
-        "cas_real": bench.metric(real.accuracies, None, n, f"The same on the real training split: {how} on it."),
-        "cas_gap": bench.metric(
-            [real.mean - made.mean], 0.0, n, gap, spread=None if single else (real.std**2 + made.std**2) ** 0.5
-        ),
-    }  # fmt: skip
-    return metrics, made.recall
-
-
-def _presence(bench: Bench, judge: Trained, images: Tensor) -> dict[str, Metric]:
-    classes, n = bench.train.classes, PRESENCE_PICTURES
-    found = len(classes_present(_judged(bench, judge, images[:n]).labels, classes))
-    real = len(classes_present(_judged(bench, judge, bench.test.images[:n]).labels, classes))
-    protocol = (
-        f"Classes, of {classes}, that a CNN trained on the real data ({judge.test_accuracy:.1%} on the test split) reads in at "
-        f"least {MIN_SHARE:.0%} of {n:,} generated pictures; floor: the same of real test pictures."
-    )
-    return {"classes_present": bench.metric([float(found)], float(real), n, protocol)}
-
-
-def _errors(bench: Bench, judge: Trained, classifier: nn.Module) -> dict[str, Metric]:
-    known = bench.data.labelled_per_class
-    protocol = (
-        f"Errors, in 10,000, of the published classifier on the {len(bench.test):,} test pictures, which chose nothing. "
-        f"It learned from {known or 'all'} labels of each class; floor: the same of a CNN trained here with all labels."
-    )
-    n, floor = len(bench.test), 10_000 * (1 - judge.test_accuracy)
-    return {"errors_per_10000": bench.metric([errors_per_10000(classifier, bench.test)], floor, n, protocol)}

@@ -20,9 +20,10 @@ from models.worth import AUGMENTED, PLAIN, SEEDS
 from training.config import ProofConfig
 from training.data import DataConfig, LabelledImages
 from training.evaluate import fitting_splits
+from training.evaluate_labels import FILTER_SEED
 from training.metrics.cache import Trained, trained_classifier
 
-FILTER_SEED, JUDGE_SEED = 200, 1  # the judge of `label_match`, which no choice is made by
+JUDGE_SEED = 1  # the judge of `label_match`, which no choice is made by
 SUBSET_SEED = 0
 REAL_FILE, INDEX_FILE = "real.parquet", "index.safetensors"
 

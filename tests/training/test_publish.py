@@ -1,14 +1,17 @@
 """From a run to a zoo entry, and from a zoo entry back to its numbers, by the commands that a user types."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 import torch
 from tiny import write_config, write_idx
 
-from models.checkpoint import load_checkpoint
+from models.checkpoint import load_checkpoint, read_manifest
 from training.__main__ import main
+from training.card import rewrite_metrics
+from training.config import ConfigError
 from training.data.locate import portable
 from training.run_dir import RunDir, weights_of
 
@@ -62,6 +65,23 @@ def test_evaluating_a_published_model_gives_its_cards_numbers(folder: Path, caps
         _, numbers = line.split(": card ")
         said, measured = numbers.split(", now ")
         assert said == measured, line
+
+
+def test_newer_numbers_go_into_a_published_card(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    entry = shutil.copytree(folder / "zoo" / "tiny" / "1", tmp_path / "tiny" / "1")
+    before = read_manifest(entry).metrics
+    newer = before["fd"].model_copy(update={"value": 12.5})
+    rewrite_metrics(entry, {"fd": newer, "fd_new": newer})
+    checkpoint = load_checkpoint(entry)
+    assert checkpoint.manifest.metrics == {**before, "fd": newer, "fd_new": newer}
+    card = (entry / "CARD.md").read_text()
+    assert "| `fd` | 12.5 |" in card and "| `fd_new` | 12.5 |" in card and f"| `cas` | {before['cas'].value:.4g} |" in card
+    assert sorted(path.name for path in entry.iterdir()) == sorted(path.name for path in (folder / "zoo/tiny/1").iterdir())
+    (entry / "CARD.md").write_text(card.replace("12.5", "1.0"))
+    with pytest.raises(ConfigError, match="correct it by hand"):
+        rewrite_metrics(entry, {"fd": newer})
+    assert main(["evaluate", "tiny@1", "--zoo", str(folder / "zoo"), "--quick", "--write"]) == 2
+    assert "not for a card" in capsys.readouterr().err
 
 
 def test_a_model_that_is_not_there_is_told_with_those_that_are(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -96,6 +96,8 @@ def test_a_perfect_copier_shows_in_every_number(
     metrics = found.metrics
     assert metrics["label_match"].value > 0.9
     assert metrics["cas_gap"].value < 0.1
+    assert metrics["cas_gap_filtered"].value < 0.1
+    assert metrics["label_match_filtered"].value >= metrics["label_match"].value
     assert metrics["coverage"].value > 0.8
     assert metrics["memorised"].value > 0.95
     assert (metrics["memorised"].floor or 0) < 0.05

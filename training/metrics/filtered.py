@@ -1,0 +1,47 @@
+"""Pictures as a data set's `filter` with `min_confidence` keeps them: refused ones are drawn again, until none is refused."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from models.checkpoint import Checkpoint
+from models.classifier import Classifier, predict
+from models.progress import Progress
+from training.metrics.draw import draw
+
+MIN_CONFIDENCE = 0.5  # of the classifier, in the label that was asked for
+MOST_DRAWN = 10  # times as many as there shall be: a model that needs more is not worth filtering
+
+
+@dataclass(frozen=True)
+class Filtered:
+    """Pictures uint8 (N, C, H, W), and how many were drawn to have them."""
+
+    images: Tensor
+    drawn: int
+
+
+def filtered(checkpoint: Checkpoint, reader: Classifier, images: Tensor, asked: Tensor, progress: Progress) -> Filtered | None:
+    """`images` (N, C, H, W), of seeds 0 … N - 1 and labels `asked` (N,), the refused ones drawn anew from the seeds behind.
+
+    None if that takes too many.
+    """
+    images = images.clone()
+    drawn = len(images)
+    left = refused(reader, images, asked)
+    while len(left):
+        if drawn + len(left) > MOST_DRAWN * len(images):
+            return None
+        progress("drawing again what the filter refused", 1 - len(left) / len(images))
+        images[left] = torch.cat(list(draw(checkpoint, range(drawn, drawn + len(left)), asked[left].tolist())))
+        drawn += len(left)
+        left = left[refused(reader, images[left], asked[left])]
+    return Filtered(images, drawn)
+
+
+def refused(reader: Classifier, images: Tensor, asked: Tensor) -> Tensor:
+    """The places of those whose label the reader is not sure enough of, int64."""
+    sure = F.softmax(predict(reader, images).logits, dim=1).gather(1, asked[:, None])[:, 0]
+    return (sure < MIN_CONFIDENCE).nonzero()[:, 0]
