@@ -42,6 +42,11 @@ def _score(bench: Bench, train: LabelledImages, stage: str) -> cas.Score:
     )  # fmt: skip
 
 
+def _gap(bench: Bench, real: cas.Score, made: cas.Score, n: int, protocol: str) -> Metric:
+    spread = None if len(bench.scale.cas_seeds) == 1 else (real.std**2 + made.std**2) ** 0.5
+    return bench.metric([real.mean - made.mean], 0.0, n, protocol, spread=spread)
+
+
 def scored(bench: Bench, generated: LabelledImages) -> tuple[dict[str, Metric], tuple[float, ...]]:
     """Classification accuracy scores of real and of generated training data, and their difference."""
     scale = bench.scale
@@ -52,17 +57,14 @@ def scored(bench: Bench, generated: LabelledImages) -> tuple[dict[str, Metric], 
         f"trained for {scale.features.steps:,} steps (protocol {PROTOCOL}, last step, nothing chosen on the test split)"
     )
     n = len(generated)
-    gap = f"cas_real − cas: what is lost by training on {n:,} generated pictures instead of the real ones."
-    single = len(scale.cas_seeds) == 1
+    lost = f"cas_real − cas: what is lost by training on {n:,} generated pictures instead of the real ones."
     metrics = {
         "cas": bench.metric(
             made.accuracies, real.mean, n, f"Classification accuracy score: {how} only on {n:,} generated pictures with the "
             f"labels of the real training split; floor: cas_real."
         ),
         "cas_real": bench.metric(real.accuracies, None, n, f"The same on the real training split: {how} on it."),
-        "cas_gap": bench.metric(
-            [real.mean - made.mean], 0.0, n, gap, spread=None if single else (real.std**2 + made.std**2) ** 0.5
-        ),
+        "cas_gap": _gap(bench, real, made, n, lost),
     }  # fmt: skip
     return metrics, made.recall
 
@@ -82,11 +84,10 @@ def scored_filtered(bench: Bench, checkpoint: Checkpoint, judge: Trained, genera
     )
     read = judged(bench, judge, kept.images[: min(bench.scale.pictures, n)]).labels
     match = label_match(read, generated.labels[: len(read)], bench.train.classes)
-    spread = None if len(bench.scale.cas_seeds) == 1 else (real.std**2 + made.std**2) ** 0.5
     return {
         "label_match_filtered": bench.metric([match.share], judge.test_accuracy, len(read), f"As label_match, {told}"),
         "cas_filtered": bench.metric(made.accuracies, real.mean, n, f"As cas, {told}"),
-        "cas_gap_filtered": bench.metric([real.mean - made.mean], 0.0, n, "cas_real − cas_filtered.", spread=spread),
+        "cas_gap_filtered": _gap(bench, real, made, n, "cas_real − cas_filtered."),
     }
 
 
