@@ -97,7 +97,7 @@ def measure(
             metrics |= more
             made = LabelledImages(images[: len(train)], asked[: len(train)], train.label_names)
             more, cas_recall = scored(bench, made)
-            metrics |= more | scored_filtered(bench, checkpoint, judge, made)
+            metrics |= more | scored_filtered(bench, checkpoint, judge)
         else:
             metrics |= present(bench, judge, images)
             read = judged(bench, judge, images[: scale.pictures]).labels

@@ -10,11 +10,13 @@ from training.data import LabelledImages
 from training.metrics import cas
 from training.metrics.cache import Trained
 from training.metrics.class_presence import MIN_SHARE, classes_present
+from training.metrics.draw import asked_labels
 from training.metrics.errors import errors_per_10000
 from training.metrics.filtered import MIN_CONFIDENCE, filtered
 from training.metrics.label_match import label_match
 
 PRESENCE_PICTURES = 1000
+TIMES = 5  # as many filtered pictures as real ones
 FILTER_SEED = 200  # of the classifier by which data sets are filtered, and by which nothing is judged
 
 
@@ -69,24 +71,29 @@ def scored(bench: Bench, generated: LabelledImages) -> tuple[dict[str, Metric], 
     return metrics, made.recall
 
 
-def scored_filtered(bench: Bench, checkpoint: Checkpoint, judge: Trained, generated: LabelledImages) -> dict[str, Metric]:
-    """Label match and classification accuracy score of what a filter lets pass; empty where it lets hardly anything pass."""
+def scored_filtered(bench: Bench, checkpoint: Checkpoint, judge: Trained) -> dict[str, Metric]:
+    """What generated pictures can do that real ones can't: be drawn again where a filter doubts their label, and be many.
+
+    Label match and classification accuracy score; empty where the filter lets hardly anything pass.
+    """
     reader = bench.classifier(bench.scale.features, FILTER_SEED, "training the filter").network
-    kept = filtered(checkpoint, reader, generated.images, generated.labels, bench.progress)
+    asked = asked_labels(bench.train.labels, TIMES * len(bench.train))
+    kept = filtered(checkpoint, reader, asked, bench.progress)
     if kept is None:
         return {}
-    n = len(kept.images)
+    n = len(asked)
     real = _score(bench, bench.train, "training on real pictures")
-    made = _score(bench, LabelledImages(kept.images, generated.labels, generated.label_names), "training on filtered pictures")
+    made = _score(bench, LabelledImages(kept.images, asked, bench.train.label_names), "training on filtered pictures")
     told = (
-        f"with refused ones drawn again, as a data set's filter with min_confidence {MIN_CONFIDENCE} does, whose classifier is "
-        f"neither the judge nor one of those that are scored ({kept.drawn:,} drawn for {n:,})."
+        f"{n:,} pictures, {TIMES} times as many as the real ones, and refused ones drawn again, as a data set's filter with "
+        f"min_confidence {MIN_CONFIDENCE} does, whose classifier is neither the judge nor one of those that are scored "
+        f"({kept.drawn:,} drawn)."
     )
-    read = judged(bench, judge, kept.images[: min(bench.scale.pictures, n)]).labels
-    match = label_match(read, generated.labels[: len(read)], bench.train.classes)
+    read = judged(bench, judge, kept.images[: bench.scale.pictures]).labels
+    match = label_match(read, asked[: len(read)], bench.train.classes)
     return {
-        "label_match_filtered": bench.metric([match.share], judge.test_accuracy, len(read), f"As label_match, {told}"),
-        "cas_filtered": bench.metric(made.accuracies, real.mean, n, f"As cas, {told}"),
+        "label_match_filtered": bench.metric([match.share], judge.test_accuracy, len(read), f"As label_match, of {told}"),
+        "cas_filtered": bench.metric(made.accuracies, real.mean, n, f"As cas, equally long, on {told}"),
         "cas_gap_filtered": _gap(bench, real, made, n, "cas_real − cas_filtered."),
     }
 

@@ -11,7 +11,8 @@ from models.classifier import Classifier, predict
 from models.progress import Progress
 from training.metrics.draw import draw
 
-MIN_CONFIDENCE = 0.5  # of the classifier, in the label that was asked for
+MIN_CONFIDENCE = 0.6  # of the classifier, in the label that was asked for
+AT_ONCE = 10_000  # pictures, between two signs of progress
 MOST_DRAWN = 10  # times as many as there shall be: a model that needs more is not worth filtering
 
 
@@ -23,20 +24,22 @@ class Filtered:
     drawn: int
 
 
-def filtered(checkpoint: Checkpoint, reader: Classifier, images: Tensor, asked: Tensor, progress: Progress) -> Filtered | None:
-    """`images` (N, C, H, W), of seeds 0 … N - 1 and labels `asked` (N,), the refused ones drawn anew from the seeds behind.
+def filtered(checkpoint: Checkpoint, reader: Classifier, asked: Tensor, progress: Progress) -> Filtered | None:
+    """Pictures of the labels `asked` (N,) from seeds 0 … N - 1, the refused ones drawn anew from the seeds behind.
 
     None if that takes too many.
     """
-    images = images.clone()
-    drawn = len(images)
-    left = refused(reader, images, asked)
+    channels, side = checkpoint.latent.channels, checkpoint.latent.resolution
+    images = torch.empty(len(asked), channels, side, side, dtype=torch.uint8)
+    left, drawn = torch.arange(len(asked)), 0
     while len(left):
-        if drawn + len(left) > MOST_DRAWN * len(images):
+        if drawn + len(left) > MOST_DRAWN * len(asked):
             return None
-        progress("drawing again what the filter refused", 1 - len(left) / len(images))
-        images[left] = torch.cat(list(draw(checkpoint, range(drawn, drawn + len(left)), asked[left].tolist())))
-        drawn += len(left)
+        for start in range(0, len(left), AT_ONCE):
+            progress("drawing what a filter lets pass", 1 - (len(left) - start) / len(asked))
+            place = left[start : start + AT_ONCE]
+            images[place] = torch.cat(list(draw(checkpoint, range(drawn, drawn + len(place)), asked[place].tolist())))
+            drawn += len(place)
         left = left[refused(reader, images[left], asked[left])]
     return Filtered(images, drawn)
 
