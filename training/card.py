@@ -7,7 +7,7 @@ from typing import Any
 
 from models.checkpoint import CARD_FILE, MANIFEST_FILE, read_manifest
 from models.families import family_named
-from models.manifest import Manifest, Metric
+from models.manifest import FORMAT_VERSION, Manifest, Metric
 from training.config import ConfigError, TrainConfig
 from training.run_dir import replace_file
 
@@ -77,11 +77,12 @@ def rewrite_metrics(entry: Path, measured: Mapping[str, Metric]) -> None:
     """
     manifest = read_manifest(entry)
     card_file = entry / CARD_FILE
-    card, old = card_file.read_text(), metrics_table(manifest.metrics)
-    if old not in card:
-        raise ConfigError(f"{card_file}: its table of metrics is not the one that was written; correct it by hand")
-    newer = manifest.model_copy(update={"metrics": {**manifest.metrics, **measured}})
-    replace_file(card_file, card.replace(old, metrics_table(newer.metrics)).encode())
+    newer = manifest.model_copy(update={"format_version": FORMAT_VERSION, "metrics": {**manifest.metrics, **measured}})
+    card, old, new = card_file.read_text(), metrics_table(manifest.metrics), metrics_table(newer.metrics)
+    if new not in card:  # where it is, this was stopped between the two files
+        if old not in card:
+            raise ConfigError(f"{card_file}: its table of metrics is not the one that was written; correct it by hand")
+        replace_file(card_file, card.replace(old, new).encode())
     replace_file(entry / MANIFEST_FILE, (newer.model_dump_json(indent=2) + "\n").encode())
 
 

@@ -70,13 +70,19 @@ def test_evaluating_a_published_model_gives_its_cards_numbers(folder: Path, caps
 def test_newer_numbers_go_into_a_published_card(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     entry = shutil.copytree(folder / "zoo" / "tiny" / "1", tmp_path / "tiny" / "1")
     before = read_manifest(entry).metrics
+    older = json.loads((entry / "manifest.json").read_text()) | {"format_version": 3}
+    (entry / "manifest.json").write_text(json.dumps({key: value for key, value in older.items() if key != "codes"}))
     newer = before["fd"].model_copy(update={"value": 12.5})
     rewrite_metrics(entry, {"fd": newer, "fd_new": newer})
     checkpoint = load_checkpoint(entry)
     assert checkpoint.manifest.metrics == {**before, "fd": newer, "fd_new": newer}
+    assert checkpoint.manifest.format_version == 4  # all of its keys are there now
     card = (entry / "CARD.md").read_text()
     assert "| `fd` | 12.5 |" in card and "| `fd_new` | 12.5 |" in card and f"| `cas` | {before['cas'].value:.4g} |" in card
     assert sorted(path.name for path in entry.iterdir()) == sorted(path.name for path in (folder / "zoo/tiny/1").iterdir())
+    shutil.copy(folder / "zoo/tiny/1/manifest.json", entry)  # as if it had been stopped between the two files
+    rewrite_metrics(entry, {"fd": newer, "fd_new": newer})
+    assert read_manifest(entry).metrics == checkpoint.manifest.metrics and (entry / "CARD.md").read_text() == card
     (entry / "CARD.md").write_text(card.replace("12.5", "1.0"))
     with pytest.raises(ConfigError, match="correct it by hand"):
         rewrite_metrics(entry, {"fd": newer})

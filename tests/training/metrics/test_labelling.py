@@ -22,6 +22,7 @@ def test_so_many_of_each_class_are_known(data: LabelledImages) -> None:
     assert torch.bincount(data.labels[known]).tolist() == [7] * data.classes
     assert torch.equal(known, draw_labels(data.labels, 7, seed=0))
     assert not torch.equal(known, draw_labels(data.labels, 7, seed=1))
+    assert draw_labels(data.labels, 20, seed=0)[known].all()  # more labels are these and others
     with pytest.raises(DataError, match="are to keep their labels"):
         draw_labels(data.labels, 300, seed=0)
 
