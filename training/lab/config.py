@@ -16,13 +16,12 @@ class LabConfig(Section):
     steps: int = Field(3000, ge=1)  # of the generator
     batch: int = Field(128, ge=2)  # real points in a step of the discriminator
     z_dim: int = Field(8, ge=1)  # numbers of normal noise that a point is made from
-    codes: int = Field(0, ge=0)  # beside them one of so many codes, drawn evenly; 0: none
+    codes: int = Field(0, ge=0)  # and beside them one of so many one-hot codes, drawn evenly; 0: none
     waves: int = Field(0, ge=0)  # octaves of sines and cosines of a point that the discriminator comes to see beside it
     hidden: int = Field(64, ge=1)  # width of the hidden layers
     layers: int = Field(3, ge=1)  # hidden layers of the generator
     d_layers: int | None = Field(None, ge=1)  # of the discriminator, if it has another number
     activation: Literal["relu", "leaky", "tanh"] = "relu"
-    filter_steps: int = Field(0, ge=0)  # of a fresh discriminator, by which points are kept or not at the end; 0: all are kept
     samples: int = Field(10_000, ge=100)  # points that are measured at the end
     traces: int = Field(40, ge=1)  # how often a run is measured on its way
     loss: LossConfig = LossConfig(adversarial="non-saturating", r1=0, r2=0, penalty_every=1)

@@ -1,5 +1,6 @@
 """One experiment: a config, some seeds, and what became of each of them."""
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -15,7 +16,6 @@ from training.doctor.signals import member_norms, signals
 from training.duel import Duel
 from training.ema import Ema
 from training.feed import seed_of
-from training.lab import rejection
 from training.lab.config import LabConfig
 from training.lab.distributions import Target, make_target
 from training.lab.metrics import measure
@@ -25,7 +25,6 @@ from training.stabilisers import give_reference, stabilised
 
 CHUNK = 64  # steps whose random numbers are drawn at once
 WAVES_FROM, WAVES_BY = 0.4, 0.8  # parts of a run between which the discriminator comes to see its waves
-LEARNED, ROUNDS = 12, 400  # times the points that are wanted: rejection learns from so many, and chooses from at most so many
 ON_THE_WAY = 1000  # points that a run is measured by before its end
 
 
@@ -55,7 +54,8 @@ class Draws:
         if not self.config.codes:
             return z
         codes = torch.randint(self.config.codes, (count,), generator=generator)
-        return torch.cat([z, nn.functional.one_hot(codes, self.config.codes).float()], dim=1)
+        # as high as makes their mean square 1, like that of the noise: lower ones are lost in it
+        return torch.cat([z, math.sqrt(self.config.codes) * nn.functional.one_hot(codes, self.config.codes)], dim=1)
 
     def real(self, count: int) -> Tensor:
         """Points (seeds · count, dimensions)."""
@@ -142,15 +142,11 @@ class Experiment:
         moments.append(self.moment(config.steps))
         watch(moments[-1])
         samples = self.samples(config.samples)
-        final = self._measured(samples)
-        if config.filter_steps:
-            final = {f"raw_{name}": values for name, values in final.items()}
-            samples, final["kept"] = self._filtered(config.samples)
-            final |= self._measured(samples)
+        measured = [measure(x, self.target) for x in samples]
         return Outcome(
             config,
             self.seeds,
-            final,
+            {name: np.array([m[name] for m in measured]) for name in measured[0]},
             samples,
             {"step": np.array([m.step for m in moments])}
             | {name: np.stack([m.scalars[name] for m in moments]) for name in moments[0].scalars},
@@ -176,40 +172,10 @@ class Experiment:
         self.duel.step(real, z, penalise=penalise)
         self.ema.update(self.generator, config.batch, seen + config.batch)
 
-    def _measured(self, samples: np.ndarray) -> dict[str, np.ndarray]:
-        """Every metric of points (seeds, N, D): (seeds,)."""
-        measured = [measure(x, self.target) for x in samples]
-        return {name: np.array([m[name] for m in measured]) for name in measured[0]}
-
-    def _filtered(self, count: int) -> tuple[np.ndarray, np.ndarray]:
-        """Points (seeds, count, D) that a fresh discriminator lets pass, and the share (seeds,) of all that it does.
-
-        It is shown other points than it learns from. Where it lets too few of `ROUNDS` times `count` pass, the rest are NaN.
-        """
-        learned = self.samples(LEARNED * count)
-        passed: list[list[np.ndarray]] = [[] for _ in self.seeds]
-        judges, chances = [], []
-        for seed, fake in zip(self.seeds, learned, strict=True):
-            generator = torch.Generator().manual_seed(seed_of(seed, "filter"))
-            real = self.target.sample(len(fake), generator)
-            judges.append(rejection.learn(real, torch.from_numpy(fake), self.config.filter_steps, self.target.reach, generator))
-            chances.append(generator)
-        rounds = 0
-        while rounds < ROUNDS and min(sum(map(len, parts)) for parts in passed) < count:
-            rounds += 1
-            shown = self.samples(count, rounds)
-            for parts, judge, points, generator in zip(passed, judges, shown, chances, strict=True):
-                parts.append(points[rejection.kept(judge, torch.from_numpy(points), generator)])
-        stay = [np.concatenate(parts) for parts in passed]
-        samples = np.full((len(stay), count, self.target.dimensions), np.nan, dtype=np.float32)
-        for row, points in zip(samples, stay, strict=True):
-            row[: len(points)] = points[:count]
-        return samples, np.array([len(points) / (rounds * count) for points in stay])
-
     @torch.no_grad()
-    def samples(self, count: int, part: int = 0) -> np.ndarray:
-        """Points of every averaged generator (seeds, count, D), from latents of their own: others for each `part`."""
-        draws = Draws(self.config, self.target, [seed_of(seed, "samples", part) for seed in self.seeds])
+    def samples(self, count: int) -> np.ndarray:
+        """Points of every averaged generator (seeds, count, D), from latents of their own."""
+        draws = Draws(self.config, self.target, [seed_of(seed, "samples", 0) for seed in self.seeds])
         made: Tensor = self.ema.network(draws.latents(count))
         return made.reshape(len(self.seeds), count, -1).numpy()
 

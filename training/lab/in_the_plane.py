@@ -16,12 +16,13 @@ MEASURES = ("modes", "quality", "kl", "energy")
 RECORD = parse(
     [
         "z_dim=2", "hidden=64", "layers=3", "batch=256", "steps=4000", "samples=4000", "traces=10", "waves=7",
-        "filter_steps=1500",
         "loss={adversarial='relativistic', r1=0.1, r2=0, penalty_every=1}",
         "optimizer={learning_rate=2e-3, betas=[0, 0.99], decay_from=0.6, final=0.01}",
         "ema={half_life_images=50000, ramp=0.05}",
     ]
 )  # fmt: skip
+RECORDS = {"ring": RECORD.but("target.kind=ring", "loss.r1=0.02", "steps=2500"), "grid": RECORD.but("target.kind=grid")}
+CODES = "codes=256"  # many more than there are modes, so that every mode can have its share of them
 
 # one switch each, on the same network, data and number of steps
 TECHNIQUES: dict[str, tuple[str, ...]] = {
@@ -86,10 +87,11 @@ STUDIES = (
     Study(
         "records",
         "How good can it get?",
-        {"ring": RECORD.but("target.kind=ring", "loss.r1=0.02", "steps=2500"), "grid": RECORD.but("target.kind=grid")},
-        ("modes", "quality", "kl", "kept", "raw_modes", "raw_quality", "raw_kl"),
+        {name: config.but(CODES) for name, config in RECORDS.items()}
+        | {f"{name}, normal noise alone": config for name, config in RECORDS.items()},
+        ("modes", "quality", "spread", "kl", "energy"),
         figures.scatters,
-        seeds=3,
-        at_once=3,
+        seeds=4,
+        at_once=4,
     ),
 )

@@ -9,7 +9,7 @@ import torch
 from training.config import ConfigError
 from training.lab.config import parse
 from training.lab.distributions import TargetConfig, make_target
-from training.lab.metrics import energy, kl, measure, modes, quality, wasserstein
+from training.lab.metrics import energy, kl, measure, modes, quality, spread, wasserstein
 
 KINDS = {
     "normal": TargetConfig(kind="mixture"),
@@ -35,6 +35,7 @@ def test_a_distributions_own_points_are_perfect(name: str) -> None:
     within = math.erf(3 / math.sqrt(2)) if target.dimensions == 1 else 1 - math.exp(-4.5)
     # points beside a curve are nearer to it than to the place they came from
     assert found["quality"] == pytest.approx(within, abs=0.003) or (name == "spiral" and found["quality"] > within)
+    assert found["spread"] == pytest.approx(1, abs=0.03)
     assert found["kl"] < 0.002 and abs(found["energy"]) < 0.01
     if target.dimensions == 1:
         assert found["w1"] < 0.05
@@ -85,6 +86,17 @@ def test_kl_is_that_worked_by_hand() -> None:
     assert kl(half, GRID) == pytest.approx(math.log(25 / 2))
     every = GRID.anchors.numpy()
     assert kl(every, GRID) == pytest.approx(0)
+
+
+def test_spread_is_measured_in_that_of_real_points() -> None:
+    middles = GRID.anchors.numpy()
+    assert spread(middles, GRID) == 0 and quality(middles, GRID) == 1
+    own = GRID.sample(20_000, generator(1))
+    nearer = GRID.anchors[torch.from_numpy(GRID.nearest(own.numpy())[0])].lerp(own, 0.5)
+    inside = own[torch.from_numpy(GRID.nearest(own.numpy())[1] <= 3)]
+    assert spread(inside.numpy(), GRID) == pytest.approx(1, abs=0.02)
+    assert spread(nearer.numpy(), GRID) == pytest.approx(0.52, abs=0.02)  # those beyond three deviations come back in
+    assert math.isnan(spread(np.full((10, 2), 9.0), GRID))
 
 
 def test_energy_of_two_far_points_is_twice_their_distance() -> None:

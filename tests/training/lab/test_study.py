@@ -6,15 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 from tiny import write_config, write_idx
 
 from training.__main__ import main
 from training.film import half_blocks, save_film
-from training.lab import rejection
 from training.lab.config import LabConfig
-from training.lab.distributions import TargetConfig, make_target
 from training.lab.experiment import run
 from training.lab.on_a_line import correlation
 from training.lab.studies import STUDIES
@@ -46,7 +43,7 @@ def test_a_study_that_is_not_there_is_told_with_those_that_are(capsys: pytest.Ca
 def test_every_variant_of_every_study_makes_its_first_steps(name: str) -> None:
     study = STUDIES[name]
     for label, config in study.variants.items():
-        short = config.model_copy(update={"steps": 2, "traces": 2, "samples": 200, "filter_steps": min(config.filter_steps, 2)})
+        short = config.model_copy(update={"steps": 2, "traces": 2, "samples": 200})
         outcome = run(short, [0])
         columns = derived(outcome) | study.also(outcome)
         assert set(study.columns) <= columns.keys(), label
@@ -70,17 +67,6 @@ def test_correlation_is_pearsons() -> None:
 def test_spread_is_told_without_what_is_no_number() -> None:
     assert told(np.array([1.0, 3.0, np.nan])) == "2 ± 1 (1 NaN)"
     assert told(np.array([np.nan])) == "NaN"
-
-
-def test_rejection_keeps_what_is_real_and_drops_what_is_not() -> None:
-    target = make_target(TargetConfig(kind="ring"))
-    generator = torch.Generator().manual_seed(0)
-    real = target.sample(4000, generator)
-    fake = torch.cat([target.sample(2000, generator), 0.3 * torch.randn(2000, 2, generator=generator)])
-    network = rejection.learn(real, fake, 300, target.reach, generator)
-    stay = rejection.kept(network, fake, generator)
-    assert stay[:2000].mean() > 0.5
-    assert stay[2000:].mean() < 0.1
 
 
 @pytest.mark.parametrize("kind", ["mixture", "ring"])
