@@ -35,7 +35,7 @@ def needs(name: str) -> None:
         pytest.skip(f"models/zoo/{name} has not been published yet")
 
 
-@pytest.mark.parametrize("name", ["fashion", "digits-mlp", "digits-codes", "faces"])
+@pytest.mark.parametrize("name", ["fashion", "digits", "digits-mlp", "digits-codes", "faces"])
 def test_a_shipped_model_draws(name: str) -> None:
     needs(name)
 
