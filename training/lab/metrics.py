@@ -32,7 +32,7 @@ def spread(x: np.ndarray, target: Target) -> float:
     """
     away, own = (target.nearest(points)[1] for points in (x, target.sample(len(x), torch.Generator().manual_seed(0)).numpy()))
     mine, theirs = (float(np.square(d[d <= GOOD]).mean()) if (d <= GOOD).any() else math.nan for d in (away, own))
-    return math.sqrt(mine / theirs)
+    return math.sqrt(mine / theirs) if theirs else math.nan  # real points that are all one have no spread
 
 
 def kl(x: np.ndarray, target: Target) -> float:

@@ -97,6 +97,7 @@ def test_spread_is_measured_in_that_of_real_points() -> None:
     assert spread(inside.numpy(), GRID) == pytest.approx(1, abs=0.02)
     assert spread(nearer.numpy(), GRID) == pytest.approx(0.52, abs=0.02)  # those beyond three deviations come back in
     assert math.isnan(spread(np.full((10, 2), 9.0), GRID))
+    assert math.isnan(spread(np.full((10, 1), 4.0), make_target(TargetConfig(kind="mixture", sigmas=(1e-9,)))))
 
 
 def test_energy_of_two_far_points_is_twice_their_distance() -> None:
