@@ -27,6 +27,7 @@ from models.checkpoint import read_attachment
 from models.copies import Index, unpack
 
 T = TypeVar("T")
+Chunk = tuple[list[Row], Tally]  # some pictures of a shard, and what is told of them
 
 log = logging.getLogger(__name__)
 
@@ -77,34 +78,31 @@ class Maker:
         picker = Picker(self._engine, served, job.spec, plan, index)
         finished = {file.shard for file in job.files}
         sitting = Sitting(time.monotonic())
-        for place, shard in enumerate(plan.shards):
-            if place in finished:
-                continue
-            await self._make_room()
-            files, tally = await self._shard(job, served, picker, place, shard, sitting)
-            done = sum(s.stop - s.start for s in plan.shards[: place + 1])
-            await self._offload(self._records.finished, job.id, place, files, tally, done)
-            log.info("data set %s: %s, %d of %d", job.id, files[0].name, done, job.total)
+        left = [(place, shard) for place, shard in enumerate(plan.shards) if place not in finished]
+        step = picker.chunk
+        cuts = [(i, min(i + step, shard.stop)) for _, shard in left for i in range(shard.start, shard.stop, step)]
+        make = its_pixels if FORMATS[job.spec.format].wants == "pixels" else as_png
+        # across the ends of shards: the next one's pictures are drawn while the last one's files are finished
+        async with contextlib.aclosing(in_order((picker.rows(*cut, make) for cut in cuts), AHEAD)) as drawn:
+            for place, shard in left:
+                await self._make_room()
+                files, tally = await self._shard(job, served, drawn, place, shard, sitting)
+                done = sum(s.stop - s.start for s in plan.shards[: place + 1])
+                await self._offload(self._records.finished, job.id, place, files, tally, done)
+                log.info("data set %s: %s, %d of %d", job.id, files[0].name, done, job.total)
         tally = await self._offload(self._records.tally, job.id)
         await self._tell_of(Findings(job, served.manifest, plan, tally, index), served, picker)
 
     async def _shard(
-        self, job: Job, served: Served, picker: Picker, place: int, shard: Shard, sitting: Sitting
+        self, job: Job, served: Served, drawn: AsyncGenerator[Chunk, None], place: int, shard: Shard, sitting: Sitting
     ) -> tuple[list[File], Tally]:
-        """Draws and writes one shard."""
-        form = FORMATS[job.spec.format]
-        make = its_pixels if form.wants == "pixels" else as_png
-        output = served.manifest.output
+        """Writes one shard, of the next chunks that are drawn."""
+        form, output = FORMATS[job.spec.format], served.manifest.output
         shape: Shape = (output.height, output.width, output.channels)
-        chunk = picker.chunk
-        ends = [min(start + chunk, shard.stop) for start in range(shard.start, shard.stop, chunk)]
-        starts = [shard.start, *ends[:-1]]
         tally = Tally()
         async with contextlib.AsyncExitStack() as stack:
             writing = await self._offload(ShardFiles, self._storage, job, form, shard, shape)
             stack.push_async_callback(self._offload, writing.abandon)
-            chunks = (picker.rows(start, end, make) for start, end in zip(starts, ends, strict=True))
-            drawn = await stack.enter_async_context(contextlib.aclosing(in_order(chunks, AHEAD)))
             async for rows, of_rows in drawn:
                 await self._offload(writing.add, rows)
                 tally.add(of_rows)
@@ -112,6 +110,8 @@ class Maker:
                 if time.monotonic() - sitting.told > TOLD_EVERY_S:
                     sitting.told = time.monotonic()
                     await self._offload(self._records.progress, job.id, rows[-1].index + 1, sitting.rate)
+                if rows[-1].index + 1 == shard.stop:
+                    break
             return await self._offload(writing.end, place), tally
 
     async def _tell_of(self, found: Findings, served: Served, picker: Picker) -> None:
