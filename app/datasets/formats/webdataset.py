@@ -29,7 +29,8 @@ class WebDataset:
         self._out, self._spec = outs[0], spec
 
     def add(self, rows: Sequence[Row]) -> None:
-        self._out.write(b"".join(block for row in rows for block in self._blocks(row)))
+        for row in rows:  # large pictures are not copied all at once
+            self._out.write(b"".join(self._blocks(row)))
 
     def end(self) -> None:
         self._out.write(bytes(2 * tarfile.BLOCKSIZE))
