@@ -108,12 +108,15 @@ class GrowthConfig(Section):
 
 
 class GuideConfig(Section):
-    """A classifier of the real pictures that guides the generator: see `training.guide`. Off by default."""
+    """A classifier that guides the generator: see `training.guide`. Off by default."""
 
+    reader: Literal["own", "imagenet"] = "own"  # taught by the run's own pictures, or long ago by a million photographs
     features: float = Field(0.0, ge=0)  # weight of the discriminators on its features
     twins: float = Field(0.0, ge=0)  # weight of being no easier to read than real pictures are
     penalty: float = Field(0.3, ge=0)  # γ of the gradient penalties on features
-    images: int = Field(180_000, ge=1)  # that the classifier learns from, with repetition
+    augment: tuple[Augmentation, ...] = ()  # what is done to pictures before they are judged by their features
+    images: int = Field(180_000, ge=1)  # that the run's own classifier learns from, with repetition
+    enlarge: int = Field(2, ge=1, le=8)  # times, before the ImageNet classifier, which learned from 224 px, is shown a picture
 
 
 class InfoConfig(Section):

@@ -58,9 +58,9 @@ def test_the_twin_learns_from_generated_pictures_and_the_reader_never_changes(co
     before = {k: v.clone() for k, v in guide.networks["reader"].state_dict().items()}
     x, labels, y = batch(config, shift=1)
     fake = x.clone().requires_grad_()
-    first = guide.judge(x, fake, labels, y, penalise=False)
+    first = guide.judge(x, fake, labels, (y,), penalise=False)
     for _ in range(60):
-        last = guide.judge(x, fake, labels, y, penalise=False)
+        last = guide.judge(x, fake, labels, (y,), penalise=False)
     assert last.stats["labels/twin"] > first.stats["labels/twin"] + 1
     assert last.loss > first.loss
     (gradient,) = torch.autograd.grad(last.loss, fake)
@@ -72,10 +72,10 @@ def test_the_twin_learns_from_generated_pictures_and_the_reader_never_changes(co
 def test_heads_come_to_tell_generated_pictures_from_real_ones(config: TrainConfig, guide: Guide) -> None:
     x, labels, y = batch(config)
     fake = torch.zeros_like(x).requires_grad_()
-    first = guide.judge(x, fake, labels, y, penalise=True)
+    first = guide.judge(x, fake, labels, (y,), penalise=True)
     assert first.stats["penalty/heads"] > 0
     for _ in range(40):
-        last = guide.judge(x, fake, labels, y, penalise=False)
+        last = guide.judge(x, fake, labels, (y,), penalise=False)
     assert last.stats["loss/heads"] < 0.5 * first.stats["loss/heads"]
     assert last.stats["loss/g_heads"] > first.stats["loss/g_heads"]
     assert all(p.grad is not None for p in guide.networks["heads"].parameters() if p.ndim > 1)
@@ -87,7 +87,7 @@ def test_a_log_probability_by_hand() -> None:
     assert value == pytest.approx((-0.6931472 + SURE_ENOUGH) / 2)
 
 
-def test_only_families_with_labels_can_be_guided(config: TrainConfig, capsys: pytest.CaptureFixture[str]) -> None:
+def test_without_labels_there_is_no_reader_of_ones_own(config: TrainConfig, capsys: pytest.CaptureFixture[str]) -> None:
     path = str(config.runs.parent / "tiny.toml")
     overrides = ["name=plain", "family=dcgan", "hparams={}"]
     assert main(["run", path, *overrides]) == 2

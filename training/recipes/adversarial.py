@@ -57,8 +57,6 @@ class AdversarialRecipe:
         self.optimizers: dict[str, Optimizer] = {"generator": self.duel.opt_g, "discriminator": self.duel.opt_d}
         self.guide: Guide | None = None
         if config.guide.features or config.guide.twins:
-            if not hparams.classes:
-                raise ConfigError("guide: only a label-conditional family can be guided by a classifier")
             self.guide = Guide(config, self.duel.loss, hparams.resolution, hparams.channels, hparams.classes, hardware)
             self.networks |= self.guide.networks
             self.optimizers |= self.guide.optimizers
@@ -116,7 +114,7 @@ class AdversarialRecipe:
             return self.duel.step(real, z, y, penalise=penalise)
 
         def guided(fake: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-            judged = guide.judge(real, fake, labels, y[0], penalise=penalise)
+            judged = guide.judge(real, fake, labels, y, penalise=penalise)
             return judged.loss, judged.stats
 
         return self.duel.step(real, z, y, penalise=penalise, beside=guided)
