@@ -30,9 +30,14 @@ EXAMPLES = 512  # pictures by which the feature maps are scaled
 
 
 class Convolution(nn.Conv2d):
-    """With as much padding as TensorFlow's `SAME`, the odd pixel at the right and the bottom."""
+    """With as much padding as TensorFlow's `SAME`: at stride 2 over an even side, one pixel less at the left and the top."""
+
+    def __init__(self, before: int, after: int, kernel: int, stride: int = 1, groups: int = 1) -> None:
+        super().__init__(before, after, kernel, stride, padding=kernel // 2 if stride == 1 else 0, groups=groups)
 
     def forward(self, x: Tensor) -> Tensor:
+        if self.stride[0] == 1:
+            return super().forward(x)
         kernel, stride = self.kernel_size[0], self.stride[0]
         height, width = (max((-(-side // stride) - 1) * stride + kernel - side, 0) for side in x.shape[2:])
         return super().forward(F.pad(x, (width // 2, width - width // 2, height // 2, height - height // 2)))
@@ -50,8 +55,8 @@ class Block(nn.Module):
         self.adds = stride == 1 and before == after
 
     def forward(self, x: Tensor) -> Tensor:
-        inside = x if self.expand is None else F.relu6(self.expand(x))
-        y: Tensor = self.project(F.relu6(self.depthwise(inside)))
+        inside = x if self.expand is None else F.relu6(self.expand(x), inplace=True)
+        y: Tensor = self.project(F.relu6(self.depthwise(inside), inplace=True))
         return x + y if self.adds else y
 
 

@@ -37,8 +37,9 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> TrainConfig:
 def test_padding_is_as_tensorflow_pads() -> None:
     """Stride 2 over an even side: one pixel, at the right and the bottom, so the first filter stands on the corner itself."""
     x = torch.arange(16.0).reshape(1, 1, 4, 4)
-    conv = Convolution(1, 1, 3, 2, bias=False)
+    conv = Convolution(1, 1, 3, 2)
     nn.init.ones_(conv.weight)
+    nn.init.zeros_(conv.bias)
     assert conv(x).tolist() == [[[[45.0, 39.0], [66.0, 50.0]]]]
 
 
